@@ -1,0 +1,43 @@
+"""
+The command line: one verb per file, loaded only when called, so that ``golive --help`` answers at once.
+
+A verb is a function ``run`` in ``golive/cli/<verb>.py`` with Typer annotations; :data:`VERBS` lists them in the order a
+newcomer meets them. Whatever a verb raises ends here: a :class:`~golive.errors.GoliveError` becomes its one line on
+stderr and its exit code, Control-C becomes 130, anything else is a bug in golive and says so.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from golive.cli.frame import app_for
+
+#: verb -> the line ``golive --help`` shows. The verb's module is golive.cli.<verb>.
+VERBS = {
+    "init": "Write a golive.toml that works for the project in this folder.",
+    "serve": "Run an ASGI app inside the production chassis.",
+    "worker": "Run the job handlers of an app.",
+    "up": "Start the gateway, the stable version and the controller.",
+    "down": "Stop everything `golive up` started, without losing a request.",
+    "ship": "Roll a new version out, step by step, or take it back.",
+    "plan": "Print the stages of a rollout and what each of them can detect.",
+    "status": "Say where the traffic is now, and why.",
+    "watch": "Follow a rollout live.",
+    "approve": "Let a waiting rollout go on.",
+    "reject": "Refuse a waiting rollout; it is rolled back.",
+    "pause": "Hold the traffic where it is.",
+    "resume": "Let a paused rollout go on.",
+    "abort": "Take all traffic back to the stable version now.",
+    "rollback": "Put the version before this one back in service.",
+    "explain": "Say why a rollout decided what it did, from the journal.",
+    "verify": "Check that a journal is whole and unaltered.",
+    "check": "Run the gates: GO or NO-GO.",
+    "load": "Send an open-loop load and report honest percentiles.",
+    "config": "Show the settings in force and where each came from.",
+    "demo": "See all of it work in two minutes, on this machine.",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The ``golive`` command. Exits the process with a code of :class:`golive.errors.ExitCode`."""
+    sys.exit(app_for(VERBS, arguments if arguments is not None else sys.argv[1:]))
