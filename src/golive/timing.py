@@ -1,8 +1,8 @@
 """
 Durations, instants and the clock.
 
-Inside golive a duration is a :class:`~datetime.timedelta`, an instant an aware UTC :class:`~datetime.datetime`, and time
-itself comes from a :class:`Clock` that is handed in, so that a day of soak takes a blink in a test. On the wire and in
+Inside golive a duration is a :class:`~datetime.timedelta`, an instant an aware UTC :class:`~datetime.datetime`, and
+time itself comes from a :class:`Clock` that is handed in, so that a day of soak takes a blink in a test. On the wire and in
 the journal instants are RFC 3339 with a ``Z``, durations are seconds.
 """
 
@@ -34,7 +34,9 @@ def parse_duration(text: str) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
-        raise ValueError(f'expected a duration such as "30m", got {text!r}, which is longer than time itself.') from None
+        raise ValueError(
+            f'expected a duration such as "30m", got {text!r}, which is longer than time itself.'
+        ) from None
 
 
 def format_duration(duration: timedelta) -> str:

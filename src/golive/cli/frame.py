@@ -12,7 +12,6 @@ import sys
 import traceback
 
 import click
-import typer
 
 from golive.errors import ExitCode, GoliveError, did_you_mean
 from golive.version import __version__
@@ -46,16 +45,8 @@ class LazyVerbs(click.Group):
         """The verb's own command, imported now; None when there is no such verb."""
         if name not in self.verbs:
             return None
-        module = importlib.import_module(f"golive.cli.{name}")
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        group = getattr(module, "app", None)
-        if group is not None:
-            command: click.Command = typer.main.get_command(group)
-        else:
-            single.command(name, help=self.verbs[name])(module.run)
-            command = typer.main.get_command(single)
-        command.name = name
-        command.short_help = self.verbs[name]
+        command = importlib.import_module(f"golive.cli.{name}").command
+        assert isinstance(command, click.Command), f"golive.cli.{name}.command is a click command"
         return command
 
     def resolve_command(
