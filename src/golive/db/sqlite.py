@@ -2,11 +2,11 @@
 SQLite as golive's own files use it: the job store and the rollout journal.
 
 One way to open a file (write-ahead log, ``synchronous=FULL``, explicit transactions), one way to change its schema, and
-one border where sqlite3's exceptions become :class:`DatabaseFileError`. What stays out: pools and threads; whoever opens
-a connection decides which thread owns it.
+one border where sqlite3's exceptions become :class:`DatabaseFileError`. What stays out: pools and threads; whoever
+opens a connection decides which thread owns it.
 
-Why FULL: with NORMAL a power cut loses commits that were already acknowledged (measured: 6 of 12 cuts lost rows, FULL 0
-of 12), and kill -9 cannot tell the two apart. FULL costs one fsync per commit, so callers put many rows into one commit.
+Why FULL: with NORMAL a power cut loses commits that were already acknowledged (measured: 6 of 12 cuts lost rows, FULL
+0 of 12), and kill -9 cannot tell the two apart. FULL costs one fsync per commit, so callers put many rows into one.
 """
 
 from __future__ import annotations
@@ -72,9 +72,7 @@ def connect(
         if create:
             _make_folder(Path(path))
         connection = sqlite3.connect(
-            os.fspath(path)
-            if os.fspath(path) == ":memory:"
-            else f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}",
+            _uri(path, create),
             uri=True,
             timeout=busy_timeout.total_seconds(),
             isolation_level=None,
@@ -180,6 +178,12 @@ _REMEDIES: dict[int, tuple[str, str]] = {
     sqlite3.SQLITE_FULL: ("room on the disk", "Free some space and try again; nothing was stored in part."),
     sqlite3.SQLITE_IOERR: ("a disk that answers", "Look at the kernel log; move the file to a healthy, local disk."),
 }
+
+
+def _uri(path: str | os.PathLike[str], create: bool) -> str:
+    if os.fspath(path) == ":memory:":
+        return ":memory:"
+    return f"{Path(path).absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
 
 
 def _configure(connection: Connection, durable: bool, busy_timeout: timedelta) -> None:
