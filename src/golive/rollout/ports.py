@@ -91,7 +91,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Capability(enum.Enum):
-    """What a router may be able to do; its contract suite tests what it claims and that it refuses what it disclaims."""
+    """What a router may be able to do. The contract suite tests both what it claims and what it disclaims."""
 
     STICKY = "sticky"
     """A user who is in stays in while the weight grows."""

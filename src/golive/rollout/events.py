@@ -1,0 +1,183 @@
+"""
+What can happen to a rollout. Time, people, traffic and verdicts arrive as these; nothing else moves the machine.
+
+Events are data with a tag, so that a journal written by one release is replayed by the next. Fields are only ever
+added, with a default.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from golive.rollout.plan import Plan
+from golive.rollout.ports import Split
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Attributes: at: when it happened, aware, UTC."""
+
+    at: datetime
+
+
+class Started(Event, tag="started"):
+    """Somebody asked for *candidate* to replace *stable*."""
+
+    id: str
+    service: str
+    stable: str
+    candidate: str
+    plan: Plan
+    actor: str = "unknown"
+    note: str = ""
+
+
+class ControllerStarted(Event, tag="controller_started"):
+    """A controller took the rollout over, at its beginning or after a crash."""
+
+    holder: str
+
+
+class Deployed(Event, tag="deployed"):
+    """*version* runs, says it is ready, and the gateway knows it."""
+
+    version: str
+
+
+class DeployFailed(Event, tag="deploy_failed"):
+    """*version* could not be started or did not become ready in time."""
+
+    version: str
+    reason: str
+
+
+class TrafficConfirmed(Event, tag="traffic_confirmed"):
+    """The gateway was read and has this split in force."""
+
+    split: Split
+
+
+class TrafficUnconfirmed(Event, tag="traffic_unconfirmed"):
+    """The gateway was told and could not be read back. It is told again until it confirms."""
+
+    reason: str
+
+
+class Drifted(Event, tag="drifted"):
+    """The gateway has a split nobody here asked for; None when it knows none of our versions."""
+
+    split: Split | None
+
+
+class RowVerdict(msgspec.Struct, frozen=True):
+    """One row of the SLO table as it was judged: PASS, FAIL or INCONCLUSIVE, and the sentence for people."""
+
+    name: str
+    verdict: str
+    sentence: str
+
+
+class Verdict(Event, tag="verdict"):
+    """
+    The judge looked at the evidence of *stage*.
+
+    Attributes:
+        action: what the evidence asks for.
+        confidence: 0..100 that the candidate is not worse than the margin.
+        evidence: the snapshot that was judged, so that the verdict can be recomputed.
+    """
+
+    stage: int
+    action: Literal["promote", "hold", "rollback"]
+    confidence: float
+    reason: str
+    rows: tuple[RowVerdict, ...] = ()
+    evidence: dict[str, object] | None = None
+
+
+class Probed(Event, tag="probed"):
+    """
+    A version was asked how it is, and the answer changed or is bad.
+
+    Attributes:
+        dead: its process is gone; no more answers are to be waited for.
+    """
+
+    version: str
+    healthy: bool
+    dead: bool = False
+    reason: str = ""
+
+
+class Removed(Event, tag="removed"):
+    """*version* was drained, forgotten by the gateway and stopped; *leftovers* requests were cut off."""
+
+    version: str
+    leftovers: int = 0
+
+
+class Ticked(Event, tag="ticked"):
+    """Time passed."""
+
+
+class Approved(Event, tag="approved"):
+    """Somebody entitled to it let the rollout go on."""
+
+    actor: str
+    comment: str = ""
+
+
+class Rejected(Event, tag="rejected"):
+    """Somebody entitled to it refused; the traffic goes back."""
+
+    actor: str
+    comment: str = ""
+
+
+class Paused(Event, tag="paused"):
+    """Hold the traffic where it is. Rollback stays possible."""
+
+    actor: str
+    comment: str = ""
+
+
+class Resumed(Event, tag="resumed"):
+    """End a pause."""
+
+    actor: str
+
+
+class Aborted(Event, tag="aborted"):
+    """Take all traffic back now. Wins from every state."""
+
+    actor: str
+    reason: str = ""
+
+
+class WatchEnded(Event, tag="watch_ended"):
+    """The watch after 100 % is over before its time: somebody ended it, or the next version is waiting."""
+
+    actor: str
+
+
+AnyEvent = (
+    Started
+    | ControllerStarted
+    | Deployed
+    | DeployFailed
+    | TrafficConfirmed
+    | TrafficUnconfirmed
+    | Drifted
+    | Verdict
+    | Probed
+    | Removed
+    | Ticked
+    | Approved
+    | Rejected
+    | Paused
+    | Resumed
+    | Aborted
+    | WatchEnded
+)

@@ -1,0 +1,466 @@
+"""
+The rollout machine: ``decide(state, event) -> (state, commands)``. Pure; time arrives as data.
+
+    DEPLOYING --deployed--> SOAKING(-1) --> SHIFTING(n) --confirmed--> SOAKING(n) --passed--> SHIFTING(n+1) ...
+                                                               |  ^
+                                              needs a human    v  | approved
+                                                             WAITING
+    SOAKING(last) --passed--> WATCHING --over--> PROMOTING --confirmed--> RETIRING --removed--> LIVE
+    any of these --verdict, fuse, reject, abort--> ROLLING_BACK --confirmed--> DRAINING --removed--> ROLLED_BACK
+
+What it promises, whatever the order of events:
+
+* the wanted weight rises only by entering the next stage: never in a pause, never past an approval, never while stable
+  is unhealthy, never on a verdict of another stage;
+* an abort wins from every state that is not final;
+* traffic never goes back onto a stable version known to be dead while the candidate still lives: stable is revived
+  first;
+* ``wanted(state)`` alone says what the world should be doing, so that a controller that starts in the middle knows.
+
+Left out: how things are done (runner), what the evidence means (judge), who may approve (the caller checks before the
+event is made).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from golive.rollout import events as ev
+from golive.rollout.commands import Command, Deploy, Observe, Remove, Shift, Wake
+from golive.rollout.plan import Plan
+from golive.rollout.ports import WEIGHT_MAX, Split
+from golive.timing import format_duration
+
+FAILED_PROBES_MAX = 3
+"""Consecutive bad probes of the candidate that blow the fuse: one is noise, three half a second apart are an outage."""
+
+
+class Phase(enum.StrEnum):
+    """Where a rollout is. The docstring of the module draws how they follow each other."""
+
+    DEPLOYING = "deploying"
+    SHIFTING = "shifting"
+    SOAKING = "soaking"
+    WAITING = "waiting"
+    WATCHING = "watching"
+    PROMOTING = "promoting"
+    RETIRING = "retiring"
+    LIVE = "live"
+    ROLLING_BACK = "rolling_back"
+    DRAINING = "draining"
+    ROLLED_BACK = "rolled_back"
+
+
+FINAL = frozenset({Phase.LIVE, Phase.ROLLED_BACK})
+#: All traffic is, or soon will be, on stable; a second reason to go back changes nothing.
+_GOING_BACK = frozenset({Phase.ROLLING_BACK, Phase.DRAINING})
+#: The candidate may have users, who are watched over.
+_EXPOSED = frozenset({Phase.SHIFTING, Phase.SOAKING, Phase.WAITING, Phase.WATCHING})
+
+
+class WaitingFor(enum.StrEnum):
+    """Why a human is needed."""
+
+    APPROVAL = "approval"
+    """The next stage names a group that must agree."""
+    DECISION = "decision"
+    """The stage reached its ceiling and the evidence does not say enough."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    All there is to know about one rollout.
+
+    Attributes:
+        stage: index into the plan's stages; -1 before the first traffic.
+        weight: the candidate's wanted share in basis points.
+        entered_at: when the traffic of this stage was confirmed, or the phase was entered.
+        verdict: the last one of this stage.
+        approved_stage: the highest stage a group agreed to enter.
+        settled_stage: the highest stage a human let pass without enough evidence.
+        failed_probes: bad probes of the candidate in a row.
+        reason: why it is in this phase, one sentence.
+        ended_by: "golive" or the person, for a rollback.
+    """
+
+    id: str
+    service: str
+    stable: str
+    candidate: str
+    plan: Plan
+    actor: str
+    phase: Phase
+    started_at: datetime
+    entered_at: datetime
+    stage: int = -1
+    weight: int = 0
+    verdict: ev.Verdict | None = None
+    waiting_for: WaitingFor | None = None
+    paused_by: str | None = None
+    approved_stage: int = -1
+    settled_stage: int = -1
+    stable_healthy: bool = True
+    candidate_alive: bool = True
+    failed_probes: int = 0
+    reason: str = ""
+    ended_by: str | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing will ever change again."""
+        return self.phase in FINAL
+
+    @property
+    def split(self) -> Split:
+        """The traffic this state wants."""
+        if self.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE):
+            return Split(self.candidate)
+        if self.phase in (Phase.ROLLING_BACK, Phase.DRAINING, Phase.ROLLED_BACK):
+            return Split(self.stable)
+        return Split(self.stable, self.candidate, self.weight)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The versions that must be running for this state to make sense."""
+        if self.phase is Phase.LIVE or (self.phase is Phase.RETIRING):
+            return (self.candidate,)
+        if self.phase in (Phase.DRAINING, Phase.ROLLED_BACK, Phase.DEPLOYING):
+            return (self.stable,)
+        return (self.stable, self.candidate)
+
+
+def begin(event: ev.Started) -> tuple[State, tuple[Command, ...]]:
+    """The first state of a rollout, and what to do first."""
+    state = State(
+        id=event.id,
+        service=event.service,
+        stable=event.stable,
+        candidate=event.candidate,
+        plan=event.plan,
+        actor=event.actor,
+        phase=Phase.DEPLOYING,
+        started_at=event.at,
+        entered_at=event.at,
+        reason=f"starting {event.candidate}",
+    )
+    return state, wanted(state)
+
+
+def decide(state: State, event: ev.AnyEvent) -> tuple[State, tuple[Command, ...]]:
+    """
+    The next state, and what is newly asked of the world.
+
+    Returns: the commands of ``wanted(new state)`` that the old state did not already ask for, in order.
+    """
+    if state.final:
+        return state, ()
+    after = _HANDLERS.get(type(event), _nothing)(state, event)
+    if not after.final:
+        after = _advance(after, event.at)
+    before = wanted(state) if after.phase is state.phase and after.stage == state.stage else ()
+    return after, tuple(command for command in wanted(after) if command not in before)
+
+
+def wanted(state: State) -> tuple[Command, ...]:
+    """What the world should be doing in *state*: everything a controller that starts now has to know."""
+    match state.phase:
+        case Phase.DEPLOYING:
+            return (Deploy(state.candidate),)
+        case Phase.SHIFTING | Phase.PROMOTING:
+            return (Shift(state.split),)
+        case Phase.SOAKING | Phase.WAITING | Phase.WATCHING:
+            return (Observe(state.stage), *(Wake(alarm) for alarm in _alarms(state)))
+        case Phase.RETIRING:
+            return (Remove(state.stable),)
+        case Phase.ROLLING_BACK:
+            revive = () if state.stable_healthy else (Deploy(state.stable),)
+            return (*revive, Shift(state.split)) if state.stable_healthy or not state.candidate_alive else revive
+        case Phase.DRAINING:
+            return (Remove(state.candidate),)
+        case _:
+            return ()
+
+
+def replay(history: list[ev.AnyEvent]) -> State:
+    """
+    The state after *history*, from nothing. The same events always end in the same state.
+
+    Raises: ValueError when *history* does not begin with Started.
+    """
+    if not history or not isinstance(history[0], ev.Started):
+        raise ValueError("a rollout's history begins with its start")
+    state, _ = begin(history[0])
+    for event in history[1:]:
+        state, _ = decide(state, event)
+    return state
+
+
+# ---- moving forward
+
+
+def _advance(state: State, at: datetime) -> State:
+    """What follows by itself from where we are now, without anything new having happened."""
+    if state.phase is Phase.SOAKING:
+        return _leave_stage(state, at)
+    if state.phase is Phase.WATCHING and at >= state.entered_at + state.plan.watch and state.paused_by is None:
+        return _promote(state, at, "the watch is over")
+    return state
+
+
+def _leave_stage(state: State, at: datetime) -> State:
+    if state.paused_by is not None or not state.stable_healthy or not state.candidate_alive or state.failed_probes:
+        return state
+    if not _passed(state, at):
+        return _at_ceiling(state, at)
+    following = state.stage + 1
+    if following == len(state.plan.stages):
+        return _watch(state, at)
+    group = state.plan.stages[following].approval
+    if group is not None and state.approved_stage < following:
+        return replace(
+            state,
+            phase=Phase.WAITING,
+            waiting_for=WaitingFor.APPROVAL,
+            reason=f"waiting for {group} to approve {_share(state, following)}",
+        )
+    return replace(
+        state,
+        phase=Phase.SHIFTING,
+        stage=following,
+        weight=state.plan.stages[following].weight,
+        verdict=None,
+        reason=f"moving to {_share(state, following)}",
+    )
+
+
+def _passed(state: State, at: datetime) -> bool:
+    """Whether this stage has shown what it had to show, for long enough."""
+    if state.stage < 0:
+        return True
+    if at < state.entered_at + state.plan.stages[state.stage].floor:
+        return False
+    if state.settled_stage >= state.stage:
+        return state.verdict is None or state.verdict.action != "rollback"
+    return state.verdict is not None and state.verdict.action == "promote"
+
+
+def _at_ceiling(state: State, at: datetime) -> State:
+    ceiling = None if state.stage < 0 else state.plan.stages[state.stage].ceiling
+    if ceiling is None or at < state.entered_at + ceiling or state.settled_stage >= state.stage:
+        return state
+    said = state.verdict.reason if state.verdict else "there is no evidence"
+    why = f"undecided after {format_duration(ceiling)} at {_share(state, state.stage)}: {said}"
+    match state.plan.on_inconclusive:
+        case "rollback":
+            return _roll_back(state, at, why, "golive")
+        case "ask":
+            return replace(state, phase=Phase.WAITING, waiting_for=WaitingFor.DECISION, reason=why)
+        case _:
+            return state
+
+
+def _watch(state: State, at: datetime) -> State:
+    watching = replace(
+        state,
+        phase=Phase.WATCHING,
+        entered_at=at,
+        reason=f"all traffic on {state.candidate}; {state.stable} stays warm for {format_duration(state.plan.watch)}",
+    )
+    return _advance(watching, at)
+
+
+def _promote(state: State, at: datetime, why: str) -> State:
+    return replace(state, phase=Phase.PROMOTING, weight=WEIGHT_MAX, entered_at=at, reason=why)
+
+
+def _share(state: State, stage: int) -> str:
+    return f"{state.plan.stages[stage].weight / 100:g} %"
+
+
+def _alarms(state: State) -> tuple[datetime, ...]:
+    """The instants at which time alone changes something."""
+    if state.phase is Phase.WATCHING:
+        return (state.entered_at + state.plan.watch,)
+    if state.phase is not Phase.SOAKING or state.stage < 0:
+        return ()
+    stage = state.plan.stages[state.stage]
+    waits = [stage.floor] if stage.ceiling is None else [stage.floor, stage.ceiling]
+    return tuple(state.entered_at + wait for wait in waits)
+
+
+# ---- going back
+
+
+def _roll_back(state: State, at: datetime, why: str, by: str) -> State:
+    if state.phase in _GOING_BACK:
+        return state
+    # The old version may already be stopping: whether it lives has to be seen again before it gets traffic.
+    stable_healthy = state.stable_healthy and state.phase is not Phase.RETIRING
+    return replace(
+        state,
+        phase=Phase.ROLLING_BACK,
+        weight=0,
+        entered_at=at,
+        waiting_for=None,
+        paused_by=None,
+        stable_healthy=stable_healthy,
+        reason=why,
+        ended_by=by,
+    )
+
+
+# ---- one handler per event
+
+
+def _deployed(state: State, event: ev.Deployed) -> State:
+    if event.version == state.stable:
+        return replace(state, stable_healthy=True)
+    if state.phase is not Phase.DEPLOYING or event.version != state.candidate:
+        return state
+    return replace(
+        state, phase=Phase.SOAKING, stage=-1, entered_at=event.at, reason=f"{state.candidate} is ready, without traffic"
+    )
+
+
+def _deploy_failed(state: State, event: ev.DeployFailed) -> State:
+    if event.version == state.candidate and state.phase is Phase.DEPLOYING:
+        return _roll_back(state, event.at, f"{event.version} did not become ready: {event.reason}", "golive")
+    if event.version == state.stable:
+        return replace(state, stable_healthy=False)
+    return state
+
+
+def _confirmed(state: State, event: ev.TrafficConfirmed) -> State:
+    if event.split != state.split:
+        return state
+    match state.phase:
+        case Phase.SHIFTING:
+            reason = f"{_share(state, state.stage)} on {state.candidate}, collecting evidence"
+            return replace(state, phase=Phase.SOAKING, entered_at=event.at, verdict=None, reason=reason)
+        case Phase.PROMOTING:
+            return replace(state, phase=Phase.RETIRING, entered_at=event.at)
+        case Phase.ROLLING_BACK:
+            return replace(state, phase=Phase.DRAINING, entered_at=event.at)
+        case _:
+            return state
+
+
+def _drifted(state: State, event: ev.Drifted) -> State:
+    """Somebody else moved the traffic. More than we want is taken back at once; less is never raised by itself."""
+    if state.phase not in _EXPOSED:
+        return state
+    seen = event.split.weight if event.split is not None and event.split.candidate == state.candidate else 0
+    if seen > state.weight:
+        return replace(state, phase=Phase.SHIFTING, reason=f"the gateway had {seen / 100:g} %, restoring the plan")
+    if state.paused_by is not None or state.phase is Phase.SHIFTING:
+        return state
+    why = f"the gateway was set to {seen / 100:g} % by somebody else; resume to restore {state.weight / 100:g} %"
+    return replace(state, paused_by="golive", reason=why)
+
+
+def _verdict(state: State, event: ev.Verdict) -> State:
+    if event.stage != state.stage or state.phase not in (Phase.SOAKING, Phase.WAITING, Phase.WATCHING):
+        return state
+    state = replace(
+        state, verdict=replace(event, evidence=None)
+    )  # the journal keeps the evidence, the state needs none
+    if event.action == "rollback" and state.weight > 0:
+        return _roll_back(state, event.at, event.reason, "golive")
+    return state
+
+
+def _probed(state: State, event: ev.Probed) -> State:
+    if event.version == state.stable:
+        return replace(state, stable_healthy=event.healthy)
+    if event.version != state.candidate:
+        return state
+    failed = 0 if event.healthy else state.failed_probes + 1
+    state = replace(state, failed_probes=failed, candidate_alive=not event.dead)
+    if state.phase in _EXPOSED and (event.dead or failed >= FAILED_PROBES_MAX):
+        what = "died" if event.dead else f"failed {failed} probes in a row"
+        return _roll_back(state, event.at, f"{state.candidate} {what}: {event.reason}", "golive")
+    return state
+
+
+def _removed(state: State, event: ev.Removed) -> State:
+    if state.phase is Phase.RETIRING and event.version == state.stable:
+        return replace(state, phase=Phase.LIVE, ended_at=event.at, reason=f"all traffic on {state.candidate}")
+    if state.phase is Phase.DRAINING and event.version == state.candidate:
+        return replace(state, phase=Phase.ROLLED_BACK, ended_at=event.at)
+    return state
+
+
+def _approved(state: State, event: ev.Approved) -> State:
+    if state.phase is not Phase.WAITING:
+        return state
+    asked = state.waiting_for
+    state = replace(state, phase=Phase.SOAKING, waiting_for=None, reason=f"approved by {event.actor}")
+    if asked is WaitingFor.APPROVAL:
+        return replace(state, approved_stage=state.stage + 1)
+    return replace(state, settled_stage=state.stage)
+
+
+def _rejected(state: State, event: ev.Rejected) -> State:
+    if state.phase is not Phase.WAITING:
+        return state
+    return _roll_back(state, event.at, _said(f"rejected by {event.actor}", event.comment), event.actor)
+
+
+def _paused(state: State, event: ev.Paused) -> State:
+    if state.phase in _GOING_BACK or state.phase in (Phase.PROMOTING, Phase.RETIRING):
+        return state
+    return replace(state, paused_by=event.actor, reason=_said(f"paused by {event.actor}", event.comment))
+
+
+def _resumed(state: State, event: ev.Resumed) -> State:
+    if state.paused_by is None:
+        return state
+    drifted = state.paused_by == "golive"
+    state = replace(state, paused_by=None, reason=f"resumed by {event.actor}")
+    # After a drift the traffic has to be put back where the plan says; a stage's clock starts again with it.
+    return replace(state, phase=Phase.SHIFTING) if drifted and state.phase in _EXPOSED and state.stage >= 0 else state
+
+
+def _aborted(state: State, event: ev.Aborted) -> State:
+    return _roll_back(state, event.at, _said(f"aborted by {event.actor}", event.reason), event.actor)
+
+
+def _watch_ended(state: State, event: ev.WatchEnded) -> State:
+    if state.phase is not Phase.WATCHING:
+        return state
+    return _promote(state, event.at, f"the watch was ended by {event.actor}")
+
+
+def _said(who: str, comment: str) -> str:
+    return f"{who}: {comment}" if comment else who
+
+
+def _nothing(state: State, _event: Any) -> State:
+    return state
+
+
+_HANDLERS: dict[type, Callable[[State, Any], State]] = cast(
+    "dict[type, Callable[[State, Any], State]]",
+    {
+        ev.Deployed: _deployed,
+        ev.DeployFailed: _deploy_failed,
+        ev.TrafficConfirmed: _confirmed,
+        ev.Drifted: _drifted,
+        ev.Verdict: _verdict,
+        ev.Probed: _probed,
+        ev.Removed: _removed,
+        ev.Approved: _approved,
+        ev.Rejected: _rejected,
+        ev.Paused: _paused,
+        ev.Resumed: _resumed,
+        ev.Aborted: _aborted,
+        ev.WatchEnded: _watch_ended,
+    },
+)
