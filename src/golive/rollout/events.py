@@ -8,7 +8,7 @@ added, with a default.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,8 +22,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
     at: datetime
 
 
-class Started(Event, tag="started"):
-    """Somebody asked for *candidate* to replace *stable*."""
+class Started(Event, frozen=True, kw_only=True, tag="started"):
+    """
+    Somebody asked for *candidate* to replace *stable*.
+
+    Attributes:
+        judging: the SLO table and the judge's options as they were then, so that every verdict can be recomputed.
+    """
 
     id: str
     service: str
@@ -32,40 +37,47 @@ class Started(Event, tag="started"):
     plan: Plan
     actor: str = "unknown"
     note: str = ""
+    judging: dict[str, Any] = {}
 
 
-class ControllerStarted(Event, tag="controller_started"):
+class ControllerStarted(Event, frozen=True, kw_only=True, tag="controller_started"):
     """A controller took the rollout over, at its beginning or after a crash."""
 
     holder: str
 
 
-class Deployed(Event, tag="deployed"):
+class Deployed(Event, frozen=True, kw_only=True, tag="deployed"):
     """*version* runs, says it is ready, and the gateway knows it."""
 
     version: str
 
 
-class DeployFailed(Event, tag="deploy_failed"):
-    """*version* could not be started or did not become ready in time."""
+class DeployFailed(Event, frozen=True, kw_only=True, tag="deploy_failed"):
+    """
+    *version* could not be started, did not become ready in time, or did not pass the gates.
+
+    Attributes:
+        no_go: a gate said so; the version itself runs.
+    """
 
     version: str
     reason: str
+    no_go: bool = False
 
 
-class TrafficConfirmed(Event, tag="traffic_confirmed"):
+class TrafficConfirmed(Event, frozen=True, kw_only=True, tag="traffic_confirmed"):
     """The gateway was read and has this split in force."""
 
     split: Split
 
 
-class TrafficUnconfirmed(Event, tag="traffic_unconfirmed"):
+class TrafficUnconfirmed(Event, frozen=True, kw_only=True, tag="traffic_unconfirmed"):
     """The gateway was told and could not be read back. It is told again until it confirms."""
 
     reason: str
 
 
-class Drifted(Event, tag="drifted"):
+class Drifted(Event, frozen=True, kw_only=True, tag="drifted"):
     """The gateway has a split nobody here asked for; None when it knows none of our versions."""
 
     split: Split | None
@@ -79,7 +91,7 @@ class RowVerdict(msgspec.Struct, frozen=True):
     sentence: str
 
 
-class Verdict(Event, tag="verdict"):
+class Verdict(Event, frozen=True, kw_only=True, tag="verdict"):
     """
     The judge looked at the evidence of *stage*.
 
@@ -97,7 +109,7 @@ class Verdict(Event, tag="verdict"):
     evidence: dict[str, object] | None = None
 
 
-class Probed(Event, tag="probed"):
+class Probed(Event, frozen=True, kw_only=True, tag="probed"):
     """
     A version was asked how it is, and the answer changed or is bad.
 
@@ -111,52 +123,52 @@ class Probed(Event, tag="probed"):
     reason: str = ""
 
 
-class Removed(Event, tag="removed"):
+class Removed(Event, frozen=True, kw_only=True, tag="removed"):
     """*version* was drained, forgotten by the gateway and stopped; *leftovers* requests were cut off."""
 
     version: str
     leftovers: int = 0
 
 
-class Ticked(Event, tag="ticked"):
+class Ticked(Event, frozen=True, kw_only=True, tag="ticked"):
     """Time passed."""
 
 
-class Approved(Event, tag="approved"):
+class Approved(Event, frozen=True, kw_only=True, tag="approved"):
     """Somebody entitled to it let the rollout go on."""
 
     actor: str
     comment: str = ""
 
 
-class Rejected(Event, tag="rejected"):
+class Rejected(Event, frozen=True, kw_only=True, tag="rejected"):
     """Somebody entitled to it refused; the traffic goes back."""
 
     actor: str
     comment: str = ""
 
 
-class Paused(Event, tag="paused"):
+class Paused(Event, frozen=True, kw_only=True, tag="paused"):
     """Hold the traffic where it is. Rollback stays possible."""
 
     actor: str
     comment: str = ""
 
 
-class Resumed(Event, tag="resumed"):
+class Resumed(Event, frozen=True, kw_only=True, tag="resumed"):
     """End a pause."""
 
     actor: str
 
 
-class Aborted(Event, tag="aborted"):
+class Aborted(Event, frozen=True, kw_only=True, tag="aborted"):
     """Take all traffic back now. Wins from every state."""
 
     actor: str
     reason: str = ""
 
 
-class WatchEnded(Event, tag="watch_ended"):
+class WatchEnded(Event, frozen=True, kw_only=True, tag="watch_ended"):
     """The watch after 100 % is over before its time: somebody ended it, or the next version is waiting."""
 
     actor: str

@@ -85,6 +85,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         approved_stage: the highest stage a group agreed to enter.
         settled_stage: the highest stage a human let pass without enough evidence.
         failed_probes: bad probes of the candidate in a row.
+        no_go: a gate refused the candidate before it had traffic.
         reason: why it is in this phase, one sentence.
         ended_by: "golive" or the person, for a rollback.
     """
@@ -95,6 +96,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str
     plan: Plan
     actor: str
+    judging: dict[str, Any] = {}
     phase: Phase
     started_at: datetime
     entered_at: datetime
@@ -108,6 +110,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     stable_healthy: bool = True
     candidate_alive: bool = True
     failed_probes: int = 0
+    no_go: bool = False
     reason: str = ""
     ended_by: str | None = None
     ended_at: datetime | None = None
@@ -128,12 +131,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def running(self) -> tuple[str, ...]:
-        """The versions that must be running for this state to make sense."""
-        if self.phase is Phase.LIVE or (self.phase is Phase.RETIRING):
+        """The versions that have or may get traffic in this state, and so must be kept running."""
+        if self.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE):
             return (self.candidate,)
-        if self.phase in (Phase.DRAINING, Phase.ROLLED_BACK, Phase.DEPLOYING):
-            return (self.stable,)
-        return (self.stable, self.candidate)
+        if self.phase in _EXPOSED:
+            return (self.stable, self.candidate)
+        return (self.stable,)
 
 
 def begin(event: ev.Started) -> tuple[State, tuple[Command, ...]]:
@@ -145,6 +148,7 @@ def begin(event: ev.Started) -> tuple[State, tuple[Command, ...]]:
         candidate=event.candidate,
         plan=event.plan,
         actor=event.actor,
+        judging=event.judging,
         phase=Phase.DEPLOYING,
         started_at=event.at,
         entered_at=event.at,
@@ -331,7 +335,9 @@ def _deployed(state: State, event: ev.Deployed) -> State:
 
 def _deploy_failed(state: State, event: ev.DeployFailed) -> State:
     if event.version == state.candidate and state.phase is Phase.DEPLOYING:
-        return _roll_back(state, event.at, f"{event.version} did not become ready: {event.reason}", "golive")
+        what = "is NO-GO" if event.no_go else "did not become ready"
+        state = replace(state, no_go=event.no_go)
+        return _roll_back(state, event.at, f"{event.version} {what}: {event.reason}", "golive")
     if event.version == state.stable:
         return replace(state, stable_healthy=False)
     return state

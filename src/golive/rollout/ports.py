@@ -117,8 +117,8 @@ class Router(Protocol):
 
     async def ensure(self, arms: Sequence[Arm], *, fence: int) -> None:
         """
-        Make exactly *arms* known, besides those the current split names; never moves weight. Returns when each is
-        healthy in the gateway's eyes.
+        Make *arms* known, or refresh where they answer; other versions stay as they are, and no weight moves. Returns
+        when each of *arms* is healthy in the gateway's eyes. Must not keep a concurrent :meth:`apply` waiting.
 
         Raises: UnavailableError when one does not become healthy in time, FencedError.
         """
@@ -212,6 +212,21 @@ class Deployer(Protocol):
 
     def running(self) -> Sequence[Arm]:
         """The versions this deployer started and that still live, also from before a crash."""
+        ...
+
+
+class GateVerdict(msgspec.Struct, frozen=True):
+    """What the gates said of a version that has no traffic yet: *go*, or why not in one sentence."""
+
+    go: bool
+    sentence: str
+
+
+class Gatekeeper(Protocol):
+    """Asked once a candidate is ready and before it gets its first request."""
+
+    async def check(self, arm: Arm) -> GateVerdict:
+        """Run the gates against *arm*. Never raises: what cannot be run is not a pass."""
         ...
 
 

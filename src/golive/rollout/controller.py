@@ -1,0 +1,340 @@
+"""
+The controller: keeps the lease, feeds the machine, does what it asks, and survives being killed at any instruction.
+
+    requests, probes, samples, results of work --events--> decide() --journal (durable)--> commands --> the world
+
+One rule carries the safety: an event is recorded together with the state it leads to *before* anything that follows
+from it is done. A controller that starts therefore reads the state, does what ``wanted(state)`` says, and is where the dead
+one was. Work in progress is a set of tasks, one per wanted command; what is no longer wanted is cancelled before
+anything else begins, so that an abort never waits behind a slow deployment.
+
+Left out: what people may ask (:mod:`golive.rollout.desk`), how commands are done (:mod:`golive.rollout.work`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from golive.errors import GoliveError, StateError, UnavailableError
+from golive.rollout import events as ev
+from golive.rollout.commands import Command, Observe
+from golive.rollout.journal import Entry, Journal
+from golive.rollout.lease import Lease
+from golive.rollout.machine import FAILED_PROBES_MAX, Phase, State, begin, decide, wanted
+from golive.rollout.pace import Pace
+from golive.rollout.ports import Condition, Deployer, Evidence, FencedError, Gatekeeper, Health, Router, Sample, Split
+from golive.rollout.session import EVERY_ROUTE, JudgeMaker, Session
+from golive.rollout.work import World
+from golive.timing import Clock
+
+log = logging.getLogger("golive.rollout")
+
+#: Phases in which a healthy candidate is judged, and in which foreign hands on the gateway are noticed.
+_STEADY = frozenset({Phase.SOAKING, Phase.WAITING, Phase.WATCHING})
+
+
+class Controller:
+    """
+    Controls the rollouts of one service.
+
+    Attributes:
+        current: the version in production.
+        state: the rollout in progress, None between rollouts.
+        entries: called with every journal entry after it was written.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        journal: Journal,
+        router: Router,
+        evidence: Evidence,
+        deployer: Deployer,
+        judges: JudgeMaker,
+        clock: Clock,
+        pace: Pace | None = None,
+        gatekeeper: Gatekeeper | None = None,
+        lease: Lease | None = None,
+        routes: tuple[str, ...] = (EVERY_ROUTE,),
+    ) -> None:
+        self.service = service
+        self.journal = journal
+        self.lease = lease or Lease(journal.connection, service)
+        self.evidence = evidence
+        self.judges = judges
+        self.clock = clock
+        self.pace = pace or Pace()
+        self.routes = routes
+        self.world = World(
+            router, deployer, clock, self.pace, fence=lambda: self.lease.fence, tell=self.tell, gatekeeper=gatekeeper
+        )
+        self.current = ""
+        self.state: State | None = None
+        self.session: Session | None = None
+        self.entries: Callable[[Entry], None] = lambda _entry: None
+        self.idle = asyncio.Event()
+        self.ready = asyncio.Event()
+        self._events: asyncio.Queue[ev.AnyEvent] = asyncio.Queue()
+        self._work: dict[Command, asyncio.Task[None]] = {}
+        self._history: deque[Sample] = deque(maxlen=self.pace.history)
+        self._bad_probes: dict[str, int] = {}
+        self._revivals: dict[str, asyncio.Task[None]] = {}
+
+    # ---- life
+
+    async def run(self, first_version: str) -> None:
+        """
+        Control the service until cancelled. *first_version* is what it runs when it never ran under golive before.
+
+        Raises: RefusedError when another controller has the lease; FencedError when one took it; UnavailableError when
+        the version in production cannot be started and no rollout is in progress.
+        """
+        self.lease.acquire(self.clock.now())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_lease())
+                await self._take_over(first_version)
+                group.create_task(self._repeat(self.pace.probe.total_seconds(), self._probe_all))
+                group.create_task(self._repeat(self.pace.tick.total_seconds(), self._sample))
+                self.ready.set()
+                await self._obey()
+        except* GoliveError as errors:
+            raise _first(errors) from None
+        finally:
+            await self._stop_working()
+            with suppress(StateError):
+                self.lease.release(self.clock.now())
+
+    async def _take_over(self, first_version: str) -> None:
+        """Learn where the last controller stopped and make the world match it."""
+        self._load(first_version)
+        if self.state is None:
+            arm = await self.world.bring_up(self.current)
+            await self.world.router.apply(Split(arm.version), fence=self.lease.fence)
+            self.idle.set()
+            return
+        await self._lower_what_is_down(self.state)
+        await asyncio.gather(*(self._revive_quietly(version) for version in self.state.running))
+        self._decide(ev.ControllerStarted(at=self.clock.now(), holder=str(self.lease.holder)))
+        if self.state is not None and self.state.phase in _STEADY:
+            await self._restore_traffic(self.state)
+
+    def _load(self, first_version: str) -> None:
+        known = self.journal.service(self.service)
+        if known is None:
+            self.journal.adopt(self.service, first_version, self.clock.now())
+        self.current = known.version if known else first_version
+        stored = self.journal.active(self.service)
+        if stored is not None:
+            self.state, judge = stored
+            self.current = self.state.stable
+            if judge is not None:
+                self.session = Session.restore(judge, self.state, self.judges, self.routes, len(self.evidence.bounds))
+
+    async def _lower_what_is_down(self, state: State) -> None:
+        """No traffic for a candidate that has to be started again first; it gets its share back when it is ready."""
+        if state.weight == 0 or state.candidate not in state.running or state.stable not in state.running:
+            return
+        health = {version: (await self.world.deployer.condition(version)).health for version in state.running}
+        if health[state.candidate] is not Health.READY and health[state.stable] is Health.READY:
+            with suppress(UnavailableError):
+                lowered = Split(state.stable, state.candidate, 0)
+                await self.world.router.apply(lowered, fence=self.lease.fence)
+
+    async def _restore_traffic(self, state: State) -> None:
+        """A gateway that lost its memory, or was left half-way, gets the split the journal last agreed to."""
+        with suppress(GoliveError):
+            if await self.world.router.observe() != state.split:
+                await self.world.router.apply(state.split, fence=self.lease.fence)
+
+    async def _revive_quietly(self, version: str) -> None:
+        try:
+            await self.world.bring_up(version)
+        except FencedError:
+            raise
+        except GoliveError as error:
+            log.warning("%s could not be brought up: %s", version, error)
+            self.tell(ev.Probed(at=self.clock.now(), version=version, healthy=False, dead=True, reason=str(error)))
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self.clock.sleep(self.pace.renew.total_seconds())
+            self.lease.renew(self.clock.now())
+
+    async def _repeat(self, pause: float, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            await self.clock.sleep(pause)
+            await look()
+
+    # ---- the loop
+
+    def tell(self, event: ev.AnyEvent) -> None:
+        """Put *event* before the machine, after those already waiting."""
+        self._events.put_nowait(event)
+
+    def start(self, event: ev.Started) -> State:
+        """
+        Begin a rollout now.
+
+        Raises: AssertionError when one is in progress; the caller has looked.
+        """
+        assert self.state is None, "one rollout at a time"
+        state, _ = begin(event)
+        self._enter(event, state)
+        return state
+
+    async def _obey(self) -> None:
+        if self.state is not None:
+            await self._match_work()
+        while True:
+            event = await self._events.get()
+            self._decide(event)
+            await self._match_work()
+
+    def _decide(self, event: ev.AnyEvent) -> None:
+        """One step of the machine; recorded when it says anything new."""
+        if self.state is None:
+            return
+        after, _ = decide(self.state, event)
+        if after == self.state and not isinstance(event, ev.Verdict | ev.ControllerStarted | ev.TrafficUnconfirmed):
+            return
+        self._enter(event, after)
+
+    def _enter(self, event: ev.AnyEvent, after: State) -> None:
+        session = self.session.to_dict() if self.session else None
+        entry = self.journal.append(event, after, session, fence=self.lease.fence)
+        self.state = after
+        self.idle.clear()
+        self.entries(entry)
+        if after.final:
+            self._close(after)
+
+    def _close(self, state: State) -> None:
+        self.current = state.split.stable
+        self.state = None
+        self.session = None
+        self._bad_probes.clear()
+        self.idle.set()
+
+    # ---- work
+
+    async def _match_work(self) -> None:
+        """Cancel what is no longer wanted, then begin what is."""
+        state = self.state
+        commands = wanted(state) if state else ()
+        await self._cancel([command for command in self._work if command not in commands])
+        for command in commands:
+            if command not in self._work and state is not None:
+                if isinstance(command, Observe):
+                    self._open_session(state)
+                self._work[command] = asyncio.create_task(self._do(command, state))
+
+    async def _do(self, command: Command, state: State) -> None:
+        try:
+            await self.world.perform(command, state)
+        except FencedError:
+            log.warning("lost the lease while trying to %s", command)
+        except (GoliveError, OSError) as error:
+            log.exception("could not %s: %s", command, error)
+
+    async def _cancel(self, commands: list[Command]) -> None:
+        tasks = [self._work.pop(command) for command in commands]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _stop_working(self) -> None:
+        await self._cancel(list(self._work))
+        for task in self._revivals.values():
+            task.cancel()
+        self._revivals.clear()
+
+    # ---- evidence
+
+    def _open_session(self, state: State) -> None:
+        if self.session is None and state.stage >= 0:
+            bounds = len(self.evidence.bounds)
+            self.session = Session(self.judges(state, None), state.entered_at, self.routes, bounds)
+            self.session.teach(state, self._history)
+
+    async def _sample(self) -> None:
+        """One tick: read the counters, judge them, and notice whether the traffic is still what we made it."""
+        try:
+            sample = await self.evidence.sample()
+        except GoliveError as error:
+            self._hold(f"no evidence: {error}")
+            return
+        state = self.state
+        if state is None or state.stage < 0:
+            self._history.append(sample)
+        elif state.phase in _STEADY and self.session is not None:
+            self.tell(self.session.look(state, sample))
+        await self._notice_drift()
+
+    def _hold(self, why: str) -> None:
+        if self.state is not None and self.state.phase in _STEADY:
+            self.tell(ev.Verdict(at=self.clock.now(), stage=self.state.stage, action="hold", confidence=0, reason=why))
+
+    async def _notice_drift(self) -> None:
+        state = self.state
+        if state is None or state.phase not in _STEADY:
+            return
+        try:
+            seen = await self.world.router.observe()
+        except GoliveError:
+            return
+        if seen is not None and state is self.state and seen != state.split:
+            self.tell(ev.Drifted(at=self.clock.now(), split=seen))
+
+    # ---- health
+
+    async def _probe_all(self) -> None:
+        versions = self.state.running if self.state else (self.current,)
+        conditions = await asyncio.gather(*(self.world.deployer.condition(version) for version in versions))
+        for version, condition in zip(versions, conditions, strict=True):
+            self._judge_health(version, condition)
+
+    def _judge_health(self, version: str, condition: Condition) -> None:
+        healthy = condition.health is Health.READY
+        before = self._bad_probes.get(version, 0)
+        bad = self._bad_probes[version] = 0 if healthy else before + 1
+        dead = condition.health is Health.DEAD
+        if not healthy or before:
+            if version == self._kept() and not healthy and not dead and bad < FAILED_PROBES_MAX:
+                return  # one slow answer of the version that carries everybody says nothing
+            self.tell(
+                ev.Probed(at=self.clock.now(), version=version, healthy=healthy, dead=dead, reason=condition.reason)
+            )
+        if dead and version == self._kept():
+            self._revive(version)
+
+    def _kept(self) -> str:
+        """The version that is kept alive whatever happens: it has, or takes back, all the traffic."""
+        if self.state is None:
+            return self.current
+        if self.state.phase in (Phase.PROMOTING, Phase.RETIRING):
+            return self.state.candidate
+        return self.state.stable
+
+    def _revive(self, version: str) -> None:
+        """Start a dead version again, unless that is already being done."""
+        busy = self._revivals.get(version)
+        if busy is None or busy.done():
+            log.warning("%s died; starting it again", version)
+            self._revivals[version] = asyncio.create_task(self._revive_quietly(version))
+
+
+def _first(errors: BaseExceptionGroup[GoliveError]) -> GoliveError:
+    """The first of several errors that ended the controller; they have one cause."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, GoliveError)
+    return error

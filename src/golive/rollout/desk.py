@@ -1,0 +1,215 @@
+"""
+The desk: what people may ask of the controller, and the answer they get.
+
+Requests come through the journal's inbox, so that they outlive both sides. Every answer is a sentence and an exit code;
+a refused request changes nothing. The desk checks who may do what; the machine only learns of what was allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from golive.errors import ExitCode, GoliveError, RefusedError, UsageError
+from golive.rollout import events as ev
+from golive.rollout.controller import Controller
+from golive.rollout.journal import Request
+from golive.rollout.machine import Phase, State, WaitingFor
+from golive.rollout.plan import Plan, make_plan, preset
+
+Verb = Callable[["Desk", Request], str]
+
+_GOING_BACK = (Phase.ROLLING_BACK, Phase.DRAINING)
+
+
+class Approvals(msgspec.Struct, frozen=True):
+    """
+    Who may approve what.
+
+    Attributes:
+        groups: group -> people. A group that is not listed can be answered by anybody.
+        prevent_self_review: whether whoever started a rollout may not approve it.
+    """
+
+    groups: dict[str, tuple[str, ...]] = {}
+    prevent_self_review: bool = False
+
+
+class Desk:
+    """Answers the requests for one controller."""
+
+    def __init__(self, controller: Controller, approvals: Approvals | None = None) -> None:
+        self.controller = controller
+        self.approvals = approvals or Approvals()
+        self._next: Request | None = None
+
+    async def serve(self) -> None:
+        """Look for requests until cancelled."""
+        await self.controller.ready.wait()
+        while True:
+            await self.answer_all()
+            await self.controller.clock.sleep(self.controller.pace.inbox.total_seconds())
+
+    async def answer_all(self) -> None:
+        """Answer what is in the inbox now."""
+        journal, clock = self.controller.journal, self.controller.clock
+        for request in journal.requests(self.controller.service):
+            if self._next is not None and request.id == self._next.id and self.controller.state is not None:
+                continue  # it waits for the watch it ended
+            try:
+                code, text = ExitCode.OK, await self._answer(request)
+            except GoliveError as error:
+                code, text = error.exit_code, str(error)
+            if text:
+                journal.answer(request.id, code, text, clock.now())
+
+    async def _answer(self, request: Request) -> str:
+        if request.verb == "ship":
+            return await self._ship(request)
+        verb = _VERBS.get(request.verb)
+        if verb is None:
+            raise UsageError(
+                f'unknown request "{request.verb}". The command line and the controller differ in version.'
+            )
+        return verb(self, request)
+
+    # ---- ship
+
+    async def _ship(self, request: Request) -> str:
+        """Empty when the request has to wait for the watch of the version before it to end."""
+        version = str(request.body.get("version", ""))
+        if self.controller.state is not None:
+            return self._make_room(request, version)
+        self._next = None
+        self._refuse_version(version, force=bool(request.body.get("force")))
+        plan = _plan(request.body)
+        await self.controller.world.deployer.prepare(version)
+        state = self.controller.start(
+            ev.Started(
+                at=self.controller.clock.now(),
+                id=self.controller.journal.next_id(self.controller.service),
+                service=self.controller.service,
+                stable=self.controller.current,
+                candidate=version,
+                plan=plan,
+                actor=request.actor,
+                note=str(request.body.get("note", "")),
+                judging=dict(request.body.get("judging", {})),
+            )
+        )
+        self.controller.tell(ev.Ticked(at=state.started_at))  # wakes the loop, which begins the work
+        return state.id
+
+    def _make_room(self, request: Request, version: str) -> str:
+        state = self.controller.state
+        assert state is not None
+        if state.phase is Phase.WATCHING and version not in (state.candidate, state.stable):
+            self._next = request
+            self.controller.tell(ev.WatchEnded(at=self.controller.clock.now(), actor=request.actor))
+            return ""
+        raise RefusedError(
+            f"rollout {state.id}: {state.candidate} is {_where(state)} and one rollout runs at a time. "
+            "Wait for it, or take it back with `golive abort`."
+        )
+
+    def _refuse_version(self, version: str, *, force: bool) -> None:
+        if version == self.controller.current:
+            raise RefusedError(f"{version} is already in production. Traffic is {version}=100.")
+        for state in self.controller.journal.rollouts(self.controller.service, limit=100):
+            if state.candidate == version and state.phase is Phase.LIVE:
+                return
+            if state.candidate == version and state.ended_by == "golive" and not force:
+                raise RefusedError(
+                    f"{version} is in quarantine: rollout {state.id} took it back ({state.reason}). "
+                    "Ship a new version, or say --force."
+                )
+
+    # ---- everything else
+
+    def _approve(self, request: Request) -> str:
+        state = self._waiting()
+        self._may_answer(state, request.actor)
+        comment = str(request.body.get("comment", ""))
+        self.controller.tell(ev.Approved(at=self._now(), actor=request.actor, comment=comment))
+        return f"rollout {state.id}: approved by {request.actor}"
+
+    def _reject(self, request: Request) -> str:
+        state = self._waiting()
+        self._may_answer(state, request.actor)
+        comment = str(request.body.get("comment", ""))
+        self.controller.tell(ev.Rejected(at=self._now(), actor=request.actor, comment=comment))
+        return f"rollout {state.id}: rejected by {request.actor}; traffic goes back to {state.stable}"
+
+    def _pause(self, request: Request) -> str:
+        state = self._active()
+        if state.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
+            raise RefusedError(f"rollout {state.id}: it is {_where(state)}, which cannot be paused.")
+        comment = str(request.body.get("comment", ""))
+        self.controller.tell(ev.Paused(at=self._now(), actor=request.actor, comment=comment))
+        return f"rollout {state.id}: paused; traffic stays {state.split}"
+
+    def _resume(self, request: Request) -> str:
+        state = self._active()
+        if state.paused_by is None:
+            raise RefusedError(f"rollout {state.id}: it is not paused; it is {_where(state)}.")
+        self.controller.tell(ev.Resumed(at=self._now(), actor=request.actor))
+        return f"rollout {state.id}: resumed"
+
+    def _abort(self, request: Request) -> str:
+        state = self._active()
+        reason = str(request.body.get("reason", ""))
+        self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=reason))
+        return f"rollout {state.id}: taking all traffic back to {state.stable}"
+
+    # ---- helpers
+
+    def _now(self) -> Any:
+        return self.controller.clock.now()
+
+    def _active(self) -> State:
+        if self.controller.state is None:
+            raise RefusedError(f"no rollout is in progress. Traffic is {self.controller.current}=100.")
+        return self.controller.state
+
+    def _waiting(self) -> State:
+        state = self._active()
+        if state.phase is not Phase.WAITING:
+            raise RefusedError(f"rollout {state.id}: it waits for nobody; it is {_where(state)}.")
+        return state
+
+    def _may_answer(self, state: State, actor: str) -> None:
+        if self.approvals.prevent_self_review and actor == state.actor:
+            raise RefusedError(f"rollout {state.id}: {actor} started it and may not approve it (prevent_self_review).")
+        if state.waiting_for is not WaitingFor.APPROVAL:
+            return
+        group = state.plan.stages[state.stage + 1].approval or ""
+        people = self.approvals.groups.get(group)
+        if people is not None and actor not in people:
+            whom = ", ".join(people) or "nobody: it is empty"
+            raise RefusedError(f"rollout {state.id}: {actor} is not in the group {group}. Ask {whom}.")
+
+
+_VERBS: dict[str, Verb] = {
+    "approve": Desk._approve,
+    "reject": Desk._reject,
+    "pause": Desk._pause,
+    "resume": Desk._resume,
+    "abort": Desk._abort,
+}
+
+
+def _plan(body: dict[str, Any]) -> Plan:
+    """The plan that came with the request, checked again: a request may come from another version of golive."""
+    stored = body.get("plan")
+    if stored is None:
+        return preset("progressive")
+    plan = msgspec.convert(stored, Plan)
+    watch = plan.watch if plan.watch >= timedelta(0) else timedelta(0)
+    return make_plan(plan.stages, watch=watch, on_inconclusive=plan.on_inconclusive, at_once=bool(body.get("at_once")))
+
+
+def _where(state: State) -> str:
+    return f"{state.phase.value.replace('_', ' ')} with traffic {state.split}"
