@@ -1,0 +1,241 @@
+"""
+``golive load``: send requests at a fixed rate and say what a visitor waited for.
+
+Its own process on purpose: a generator that shares an interpreter with a controller measures the controller.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import click
+
+from golive.errors import NoGoError, UsageError
+from golive.gates.thresholds import latency_limit, parse_threshold
+from golive.load import Histogram, LoadPlan, LoadReport, RequestSpec, Stage, Window, run
+from golive.timing import parse_duration
+
+Output = Literal["text", "json", "ndjson"]
+_BODY_BYTES_MAX = 16 * 1024 * 1024
+
+
+@click.command(short_help="Send an open-loop load and report honest percentiles.")
+@click.argument("url")
+@click.option("--rate", type=float, default=200.0, show_default=True, help="Requests per second (open loop).")
+@click.option(
+    "--duration", default="10s", show_default=True, help='How long, such as 30s or 5m; "forever" until stopped.'
+)
+@click.option(
+    "--stage",
+    "stages",
+    multiple=True,
+    metavar="RATE:TIME[:ramp]",
+    help="A stage, repeatable; replaces --rate and --duration. With ramp, the rate changes evenly.",
+)
+@click.option("--poisson", is_flag=True, help="Random arrivals, as from many independent visitors.")
+@click.option("--concurrency", type=int, help="Closed loop instead: N users, each waits for its answer.")
+@click.option("--requests", "requests_max", type=int, help="Stop after so many requests.")
+@click.option("--method", default="GET", show_default=True)
+@click.option("--path", "paths", multiple=True, help="Appended to the URL; repeat for an even mix.")
+@click.option("--header", "-H", "headers", multiple=True, metavar="NAME: VALUE", help="Repeatable.")
+@click.option(
+    "--body", help="Text, or @FILE. {n}, {n%400}, {user} and {uuid} are filled in, here and in headers and paths."
+)
+@click.option("--users", type=int, default=100, show_default=True, help="How many different {user}s.")
+@click.option("--expect", multiple=True, metavar="STATUS", help="What is no failure: 2xx, 409. Default 2xx and 3xx.")
+@click.option("--timeout", default="10s", show_default=True, help="Per request, from its intended time.")
+@click.option("--connections", "connections_max", type=int, default=512, show_default=True, help="At most so many.")
+@click.option("--no-keep-alive", is_flag=True, help="A connection per request.")
+@click.option("--tally-header", help="Count answers by the value of this response header.")
+@click.option("--tally-json", help="Count answers by this field of the JSON answer.")
+@click.option(
+    "--threshold",
+    "-t",
+    "thresholds",
+    multiple=True,
+    metavar="CONDITION",
+    help='Exit 3 unless it holds: "p95 < 300ms", "error_rate < 1%", "dropped == 0". Repeatable.',
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, mix and {uuid}.")
+@click.option("--insecure", is_flag=True, help="Accept any TLS certificate.")
+@click.option("--i-own-this-host", "remote_allowed", is_flag=True, help="Needed when the target is not this machine.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True)
+def command(
+    url: str, rate: float, duration: str, stages: tuple[str, ...], poisson: bool, concurrency: int | None,
+    requests_max: int | None, method: str, paths: tuple[str, ...], headers: tuple[str, ...], body: str | None,
+    users: int, expect: tuple[str, ...], timeout: str, connections_max: int, no_keep_alive: bool,
+    tally_header: str | None, tally_json: str | None, thresholds: tuple[str, ...], seed: int, insecure: bool,
+    remote_allowed: bool, output: Output,
+) -> None:  # fmt: skip
+    """
+    Send requests to URL and report what a visitor would have waited.
+
+    Open loop by default: requests leave on schedule whether or not earlier ones were answered, and latency counts
+    from the intended time, so that a stall is seen by everybody who would have met it. Failed requests are samples
+    too. Exit 3 when a threshold does not hold, or when this machine, not the service, set the figures.
+    """
+    judged = [parse_threshold(text) for text in thresholds]
+    spec = RequestSpec(method=method.upper(), headers=_headers(headers), body=_body(body))
+    plan = LoadPlan(
+        url,
+        rate=rate,
+        duration=None if duration == "forever" else _seconds("--duration", duration),
+        requests=[replace(spec, path=path) for path in paths] or [spec],
+        stages=[_stage(text) for text in stages],
+        arrivals="poisson" if poisson else "constant",
+        concurrency=concurrency,
+        requests_max=requests_max,
+        connections_max=connections_max,
+        timeout=_seconds("--timeout", timeout),
+        users=users,
+        expect=expect or ("2xx", "3xx"),
+        latency_limit=latency_limit(judged),
+        tally_header=tally_header,
+        tally_json=tally_json,
+        keep_alive=not no_keep_alive,
+        remote_allowed=remote_allowed,
+        tls_verify=not insecure,
+        seed=seed,
+    )
+    report = run(plan, on_second=_Progress(output), stop=_stop_on_signal())
+    verdicts = [threshold.judge(report) for threshold in judged]
+    _show(report, verdicts, output, tally_header or tally_json)
+    if not report.valid:
+        raise NoGoError(report.why)
+    failed = [sentence for holds, sentence in verdicts if not holds]
+    if failed:
+        raise NoGoError(f"NO-GO: {'; '.join(failed)}")
+
+
+class _Progress:
+    """One line per second: JSON, plain, or rewritten in place on a terminal."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.in_place = output == "text" and sys.stdout.isatty()
+
+    def __call__(self, window: Window) -> None:
+        if self.output == "ndjson":
+            _print_json(window.to_json())
+        elif self.output == "text":
+            line = (
+                f"{window.second:5d}s  {window.requests / window.seconds:8.1f} req/s"
+                f"  p50 {_ms(window.latency, 0.5):>9}  p99 {_ms(window.latency, 0.99):>9}"
+                f"  failed {window.failed}  in flight {window.in_flight}"
+            )
+            click.echo(f"\r\x1b[2K{line}" if self.in_place else line, nl=not self.in_place)
+            sys.stdout.flush()
+
+
+def _stop_on_signal() -> threading.Event:
+    """Set at the first SIGINT or SIGTERM; the second one ends the process as usual."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    return stop
+
+
+def _show(report: LoadReport, verdicts: list[tuple[bool, str]], output: Output, tallied: str | None) -> None:
+    if output != "text":
+        thresholds = [{"holds": holds, "sentence": sentence} for holds, sentence in verdicts]
+        _print_json(report.to_json() | {"thresholds": thresholds})
+        return
+    if sys.stdout.isatty():
+        click.echo("\r\x1b[2K", nl=False)
+    for line in _lines(report, tallied):
+        click.echo(line)
+    for holds, sentence in verdicts:
+        click.echo(f"{'PASS' if holds else 'FAIL':9} {sentence}")
+    click.echo(f"{'VALID' if report.valid else 'INVALID':9} {report.why.removeprefix('INVALID: ')}")
+
+
+def _lines(report: LoadReport, tallied: str | None) -> Iterable[str]:
+    yield f"requests  {report.requests:,} in {report.elapsed_seconds:.1f} s, {report.achieved_rate:,.1f} req/s" + (
+        f" (asked {report.asked_rate:,.1f})" if report.open_loop else " (closed loop)"
+    )
+    share = f" ({report.failed / report.requests:.2%})" if report.requests else ""
+    yield f"failed    {report.failed:,}{share}{_counts(report.failures.items())}"
+    yield f"dropped   {report.dropped:,}"
+    yield f"status   {_counts(sorted(report.statuses.items())).removeprefix(':')}"
+    if tallied:
+        yield f"by        {tallied}{_counts(sorted(report.tally.items()))}"
+    yield f"latency   {_figures(report.latency)}   from the intended time"
+    yield f"service   {_figures(report.service)}   from the time sent"
+    if report.waited:
+        yield f"waited    {report.waited:,} requests waited for one of {report.connections_opened} connections"
+
+
+def _counts(pairs: Iterable[tuple[object, int]]) -> str:
+    listed = ", ".join(f"{name} {count:,}" for name, count in pairs)
+    return f": {listed}" if listed else ""
+
+
+def _figures(histogram: Histogram) -> str:
+    names = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
+    return "  ".join(f"{name} {_ms(histogram, q)}" for name, q in names.items())
+
+
+def _ms(histogram: Histogram, quantile: float) -> str:
+    value = histogram.quantile(quantile)
+    return "-" if value is None else f"{value * 1000:,.1f} ms"
+
+
+def _print_json(document: dict[str, object]) -> None:
+    click.echo(json.dumps(document, separators=(",", ":")))
+    sys.stdout.flush()
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _stage(text: str) -> Stage:
+    rate, _, rest = text.partition(":")
+    duration, _, ramp = rest.partition(":")
+    try:
+        if ramp not in ("", "ramp"):
+            raise ValueError(f"expected nothing or ramp after the time, got {ramp!r}")
+        return Stage(float(rate), parse_duration(duration).total_seconds(), ramp == "ramp")
+    except ValueError as error:
+        raise UsageError(
+            f'--stage: expected RATE:TIME[:ramp] such as "200:30s:ramp", got {text!r} ({error}).'
+        ) from None
+
+
+def _headers(lines: tuple[str, ...]) -> dict[str, str]:
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise UsageError(f'--header: expected "Name: value", got {line!r}.')
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def _body(text: str | None) -> bytes | None:
+    if text is None or not text.startswith("@"):
+        return None if text is None else text.encode()
+    path = Path(text[1:])
+    try:
+        body = path.read_bytes() if path.stat().st_size <= _BODY_BYTES_MAX else None
+    except OSError as error:
+        raise UsageError(f"--body: {path} cannot be read ({error.strerror}).") from None
+    if body is None:
+        raise UsageError(f"--body: expected at most {_BODY_BYTES_MAX} bytes, got more in {path}.")
+    return body

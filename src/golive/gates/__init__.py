@@ -1,0 +1,1 @@
+"""The gates room: readiness is executed, not ticked."""

@@ -1,0 +1,97 @@
+"""``golive load`` as a process: formats, exit codes, signals."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.process
+GOLIVE = [sys.executable, "-c", "import golive.cli; golive.cli.main()", "load"]
+
+
+def load(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GOLIVE, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def documents(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_ndjson_is_one_line_per_second_and_the_report(known_server: str) -> None:
+    """A program can follow the run and read its end."""
+    done = load(f"{known_server}/delay/1", "--rate", "50", "--duration", "2s", "-o", "ndjson")
+    lines = documents(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert [line["event"] for line in lines] == ["second"] * (len(lines) - 1) + ["report"]
+    assert len(lines) >= 2
+    assert lines[-1]["requests"] == 100
+    assert lines[-1]["statuses"] == {"200": 100}
+
+
+def test_text_ends_in_figures_a_person_can_read(known_server: str) -> None:
+    """Latency from the intended time beside service time, thresholds with their verdict."""
+    done = load(f"{known_server}/delay/1", "--rate", "50", "--duration", "1s", "-t", "dropped == 0", "-t", "p95 < 5s")
+    assert done.returncode == 0, done.stderr
+    assert "from the intended time" in done.stdout
+    assert "PASS      dropped is 0 (limit == 0)" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_threshold_that_fails_is_exit_3_with_the_reason(known_server: str) -> None:
+    """NO-GO, and why."""
+    arguments = (
+        f"{known_server}/status/500",
+        "--rate",
+        "50",
+        "--duration",
+        "400ms",
+        "-t",
+        "error_rate < 1%",
+        "-o",
+        "json",
+    )
+    done = load(*arguments)
+    assert done.returncode == 3
+    assert "NO-GO: error_rate is 100% (limit < 1%)" in done.stderr
+    assert json.loads(done.stdout)["thresholds"] == [{"holds": False, "sentence": "error_rate is 100% (limit < 1%)"}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_with_its_report(known_server: str, number: signal.Signals) -> None:
+    """The demo and an operator stop it the same way."""
+    arguments = [*GOLIVE, f"{known_server}/delay/1", "--rate", "100", "--duration", "forever", "-o", "ndjson"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        process.send_signal(number)
+        rest = documents(process.stdout.read())
+    assert first["event"] == "second"
+    assert rest[-1]["event"] == "report"
+    assert rest[-1]["dropped"] == 0
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["http://10.255.0.1/"], 6, "--i-own-this-host"),
+        (["ftp://127.0.0.1/"], 2, "url: expected http://"),
+        (["http://127.0.0.1/", "--duration", "10"], 2, 'Write "10s"'),
+        (["http://127.0.0.1/", "-t", "p95 < 300"], 2, "seconds"),
+        (["http://127.0.0.1/", "-t", "drpped == 0"], 2, 'did you mean "dropped"'),
+        (["http://127.0.0.1/", "--stage", "200"], 2, "--stage: expected RATE:TIME"),
+        (["http://127.0.0.1/", "-H", "no colon"], 2, "--header"),
+        (["http://127.0.0.1/", "--body", "@/no/such/file"], 2, "--body"),
+    ],
+)
+def test_bad_input_is_one_line_and_the_right_exit_code(arguments: list[str], code: int, message: str) -> None:
+    """Never a trace."""
+    began = time.monotonic()
+    done = load(*arguments)
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - began < 30
