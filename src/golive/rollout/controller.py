@@ -4,8 +4,8 @@ The controller: keeps the lease, feeds the machine, does what it asks, and survi
     requests, probes, samples, results of work --events--> decide() --journal (durable)--> commands --> the world
 
 One rule carries the safety: an event is recorded together with the state it leads to *before* anything that follows
-from it is done. A controller that starts therefore reads the state, does what ``wanted(state)`` says, and is where the dead
-one was. Work in progress is a set of tasks, one per wanted command; what is no longer wanted is cancelled before
+from it is done. A controller that starts therefore reads the state, does what ``wanted(state)`` says, and is where the
+dead one was. Work in progress is a set of tasks, one per wanted command; what is no longer wanted is cancelled before
 anything else begins, so that an abort never waits behind a slow deployment.
 
 Left out: what people may ask (:mod:`golive.rollout.desk`), how commands are done (:mod:`golive.rollout.work`).
@@ -303,10 +303,10 @@ class Controller:
 
     def _judge_health(self, version: str, condition: Condition) -> None:
         healthy = condition.health is Health.READY
-        before = self._bad_probes.get(version, 0)
-        bad = self._bad_probes[version] = 0 if healthy else before + 1
+        before = self._bad_probes.get(version)  # None: this controller has not looked yet, whatever the last one saw
+        bad = self._bad_probes[version] = 0 if healthy else (before or 0) + 1
         dead = condition.health is Health.DEAD
-        if not healthy or before:
+        if not healthy or before != 0:
             if version == self._kept() and not healthy and not dead and bad < FAILED_PROBES_MAX:
                 return  # one slow answer of the version that carries everybody says nothing
             self.tell(

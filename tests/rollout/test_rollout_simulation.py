@@ -1,0 +1,64 @@
+"""The controller in a world that fails: seeds, kills at every write, usurpers, people at bad moments."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from golive.rollout.machine import Phase
+from golive.testing.simulator import Faults, random_faults, simulate
+
+SEEDS = int(os.environ.get("GOLIVE_SEEDS", "2000"))
+CHUNK = 100
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_rollouts_with_faults_keep_every_promise(first: int) -> None:
+    """Each seed is a rollout with its own misfortunes; the world raises, naming the seed, when a promise is broken."""
+    ends = {simulate(seed, random_faults(seed)).state.phase for seed in range(first, first + CHUNK)}
+    assert ends == {Phase.LIVE, Phase.ROLLED_BACK}, "a world in which everything ends the same tests nothing"
+
+
+GOOD, BAD = Faults(), Faults(error_ratio=0.5)
+
+
+@pytest.mark.parametrize(("faults", "end"), [(GOOD, Phase.LIVE), (BAD, Phase.ROLLED_BACK)], ids=["good", "bad"])
+def test_a_kill_at_any_write_changes_nothing(faults: Faults, end: Phase) -> None:
+    """Killed before or after any single write, the controller's successor ends the rollout as if nothing had been."""
+    undisturbed = simulate(1, faults)
+    assert undisturbed.state.phase is end
+    for write in range(1, undisturbed.kills + 1):
+        killed = simulate(1, Faults(error_ratio=faults.error_ratio, kills=(write,)))
+        assert killed.state.phase is end, f"killed at write {write}"
+        assert killed.state.weight == undisturbed.state.weight
+
+
+def test_a_controller_killed_again_and_again_still_arrives() -> None:
+    """Twenty kills in one rollout: slower, and the same end."""
+    outcome = simulate(3, Faults(kills=tuple(range(3, 63, 3))))
+    assert outcome.state.phase is Phase.LIVE
+
+
+@pytest.mark.parametrize("at", range(5, 300, 20))
+def test_a_second_controller_takes_over_and_the_first_changes_nothing_more(at: int) -> None:
+    """A controller whose renewals get lost is fenced off at the journal and at the gateway."""
+    assert simulate(at, Faults(usurper_at=float(at))).state.phase is Phase.LIVE
+
+
+@pytest.mark.parametrize("at", [1, 5, 20, 45, 90, 150, 200, 300, 400])
+def test_an_abort_empties_the_candidate_within_two_seconds(at: int) -> None:
+    """From any state, with a gateway that works, an answered abort is on the wire at once."""
+    outcome = simulate(at, Faults(people=((float(at), "abort"),)))
+    assert outcome.state.phase is Phase.ROLLED_BACK
+    assert outcome.abort_seconds is not None
+    assert outcome.abort_seconds <= 2
+
+
+def test_a_broken_release_is_gone_before_it_grows() -> None:
+    """Half of the requests fail: taken back at the first stage, and few users noticed."""
+    outcome = simulate(7, BAD)
+    assert outcome.state.phase is Phase.ROLLED_BACK
+    assert max(entry.weight for entry in outcome.entries) == 100
+    assert outcome.failed_requests <= 10
