@@ -1,0 +1,168 @@
+"""
+The chassis of one service: its settings, its state, and the three lines a team adds.
+
+    chassis = Chassis.from_env()
+    app = chassis.wrap(app)
+
+    @chassis.check("db", timeout=1.0)
+    async def db() -> None:
+        await pool.execute("select 1")
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from golive.chassis.core import Core
+from golive.chassis.health import Check, CheckFunction, Checks
+from golive.chassis.httpmetrics import HttpMetrics
+from golive.chassis.lifecycle import Lifecycle
+from golive.chassis.log import LogSink
+from golive.chassis.metrics import Metrics
+from golive.chassis.operations import Operations
+from golive.chassis.process import register_process_metrics
+from golive.chassis.settings import ChassisSettings
+from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
+from golive.chassis.watchdog import Watchdog
+from golive.errors import ConfigError
+
+FunctionT = TypeVar("FunctionT", bound=CheckFunction)
+
+
+class Chassis:
+    """
+    What surrounds one ASGI app in production.
+
+    Args:
+        settings: checked when constructed; the defaults suit a service behind a balancer.
+
+    Attributes:
+        settings: see :class:`ChassisSettings`.
+        metrics: the registry that ``/metrics`` renders; register your own families here.
+        lifecycle: the phase of the process and the requests in flight.
+        checks: the readiness checks; add them with :meth:`check`.
+        log: one JSON object per line on standard output.
+        booted_by_server: ``golive serve`` decides when serving begins; otherwise the lifespan does, or the first
+            request.
+    """
+
+    def __init__(self, settings: ChassisSettings | None = None) -> None:
+        self.settings = settings or ChassisSettings()
+        self.lifecycle = Lifecycle()
+        self.log = LogSink()
+        self.booted_by_server = False
+        self.metrics = Metrics()
+        self.http_metrics = HttpMetrics(
+            self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
+        )
+        self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
+        self.checks = Checks(self._check_changed)
+        self.operations = Operations(self)
+        self._register_metrics()
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Chassis:
+        """
+        A chassis with the settings the environment asks for; see ``docs/chassis.md`` for the names.
+
+        Raises: ConfigError with every fault found, each naming its variable.
+        """
+        return cls(ChassisSettings.from_env(environ))
+
+    def wrap(self, app: ASGIApp) -> Core:
+        """*app* inside the chassis. The result is an ASGI app for any server; put nothing around it."""
+        if isinstance(app, Core) and app.chassis is self:
+            return app
+        return Core(self, app)
+
+    def check(
+        self, name: str, *, timeout: float = 1.0, every: float = 5.0, fail: int = 3, ok: int = 1
+    ) -> Callable[[FunctionT], FunctionT]:
+        """
+        Register a readiness check; the decorated function is returned unchanged.
+
+        Args:
+            name: shown in ``/health/ready``; a second check of the same name replaces the first.
+            timeout: seconds one run may take, > 0.
+            every: seconds between two runs, > 0.
+            fail: failures in a row that make the instance not ready, >= 1.
+            ok: passes in a row that make it ready again, >= 1.
+
+        Raises: ConfigError naming every argument that is out of range.
+        """
+        faults = [f"check {name!r}: {label}: expected a number > 0, got {value!r}."
+                  for label, value in (("timeout", timeout), ("every", every)) if not value > 0]  # fmt: skip
+        faults += [f"check {name!r}: {label}: expected a whole number >= 1, got {value!r}."
+                   for label, value in (("fail", fail), ("ok", ok)) if value < 1]  # fmt: skip
+        if faults:
+            raise ConfigError(*faults)
+
+        def register(function: FunctionT) -> FunctionT:
+            self.checks.add(Check(name, function, timeout=timeout, every=every, fail=fail, ok=ok))
+            return function
+
+        return register
+
+    async def run_lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the lifespan on to *app*; serving begins when it has started and the background work ends with it."""
+
+        async def observed(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                self.begin_serving()
+            elif message["type"] == "lifespan.startup.failed":
+                self.lifecycle.fail("lifespan", "startup failed")
+            await send(message)
+
+        try:
+            await app(scope, receive, observed)
+        finally:
+            self.stop_background()
+
+    def begin_serving(self) -> None:
+        """The app is ready to take requests: start the checks and the watchdog. Needs a running event loop."""
+        self.lifecycle.serve()
+        self.checks.start()
+        self.watchdog.start()
+
+    def stop_background(self) -> None:
+        """Stop the checks and the watchdog."""
+        self.checks.stop()
+        self.watchdog.stop()
+
+    def join(self, lifecycle: Lifecycle, log: LogSink) -> None:
+        """Share the process's *lifecycle* and *log*: the server was answering before this chassis was imported."""
+        self.lifecycle, self.log, self.booted_by_server = lifecycle, log, True
+
+    def _check_changed(self, check: Check) -> None:
+        level = "info" if check.status == "pass" else "warning"
+        self.log.event("check", level=level, check=check.name, status=check.status, output=check.output[:500])
+        self._check_status.set(1.0 if check.status == "pass" else 0.0, check.name)
+
+    def _stalled(self, seconds: float, stack: str) -> None:
+        self.log.event("event_loop_blocked", level="error", seconds=round(seconds, 3), stack=stack[-8192:])
+
+    def _register_metrics(self) -> None:
+        metrics = self.metrics
+        metrics.gauge(
+            "http_requests_in_flight", "Requests inside the app now.", source=lambda: float(self.lifecycle.in_flight)
+        )
+        metrics.counter(
+            "event_loop_stalls_total",
+            "Times the loop was blocked too long.",
+            source=lambda: float(self.watchdog.stalls),
+        )
+        metrics.gauge(
+            "event_loop_lag_seconds", "How late the last heartbeat was.", source=lambda: self.watchdog.lag_seconds
+        )
+        metrics.counter(
+            "log_lines_dropped_total",
+            "Log lines lost because the reader was too slow.",
+            source=lambda: float(self.log.dropped),
+        )
+        self._check_status = metrics.gauge("health_check_status", "1 when the check passes.", ("check",))
+        build = metrics.gauge("build_info", "The version that is running.", ("service", "version"))
+        build.set(1.0, self.settings.service, self.settings.version)
+        register_process_metrics(metrics, started_at=time.time(), pid=os.getpid())

@@ -1,0 +1,155 @@
+"""
+The environment as settings: one table of names, every fault reported at once.
+
+A setting is read from its own name (``GOLIVE_CHASSIS_LAME_DUCK``) or from an alias teams already use
+(``SHUTDOWN_GRACE_SECONDS``). Two names that disagree are a fault, because guessing which one the operator meant is how
+outages start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from golive.chassis.settings import ChassisSettings
+from golive.errors import ConfigError, did_you_mean
+from golive.timing import parse_duration
+
+PREFIX = "GOLIVE_CHASSIS_"
+
+
+def _text(value: str) -> str:
+    return value.strip()
+
+
+def _duration(value: str) -> timedelta:
+    return parse_duration(value)
+
+
+def _seconds(value: str) -> timedelta:
+    """A duration whose alias has the unit in its name, as a bare number."""
+    try:
+        return timedelta(seconds=float(value))
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected a number of seconds, got {value!r}") from None
+
+
+def _count(value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError(f"expected a whole number, got {value!r}") from None
+
+
+def _flag(value: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if value.strip().lower() not in known:
+        raise ValueError(f"expected true or false, got {value!r}")
+    return known[value.strip().lower()]
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _numbers(value: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in _list(value))
+    except ValueError:
+        raise ValueError(f'expected numbers such as "0.1,0.5,1", got {value!r}') from None
+
+
+def _aliases(value: str) -> dict[str, str]:
+    """``/health=ready,/api/status=ok`` on top of the two defaults; ``/=`` takes a default away."""
+    aliases = dict(ChassisSettings().aliases)
+    for entry in _list(value):
+        path, equals, kind = entry.partition("=")
+        if not equals:
+            raise ValueError(f'expected entries such as "/health=ready", got {entry!r}')
+        if kind:
+            aliases[path.strip()] = kind.strip()
+        else:
+            aliases.pop(path.strip(), None)
+    return aliases
+
+
+#: setting -> how its own variable is read.
+READERS: dict[str, Callable[[str], Any]] = {
+    "service": _text,
+    "version": _text,
+    "environment": _text,
+    "lame_duck": _duration,
+    "grace": _duration,
+    "boot_linger": _duration,
+    "keep_alive": _duration,
+    "retry_after": _duration,
+    "loop_stall_max": _duration,
+    "aliases": _aliases,
+    "drain_allow": _list,
+    "routes_max": _count,
+    "latency_edges_seconds": _numbers,
+    "access_log": _flag,
+}
+
+#: alias -> the setting it feeds and how it is read. The documents teams bring use these names.
+ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "GOLIVE_SERVICE": ("service", _text),
+    "GOLIVE_VERSION": ("version", _text),
+    "GOLIVE_ENV": ("environment", _text),
+    "SHUTDOWN_GRACE_SECONDS": ("grace", _seconds),
+    "KEEP_ALIVE_SECONDS": ("keep_alive", _seconds),
+}
+
+
+def read(environ: Mapping[str, str] | None = None) -> ChassisSettings:
+    """See :meth:`ChassisSettings.from_env`."""
+    environ = os.environ if environ is None else environ
+    faults = _unknown(environ)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for variable, setting, reader in _variables():
+        raw = environ.get(variable, "")
+        if not raw.strip():
+            continue
+        try:
+            value = reader(raw)
+        except ValueError as error:
+            faults.append(f"{variable}: {error}")
+            continue
+        if setting in values and values[setting] != value:
+            faults.append(f"{variable}: disagrees with {origins[setting]}. Set one of them.")
+        values[setting], origins[setting] = value, variable
+    return _settings(values, origins, faults)
+
+
+def _variables() -> list[tuple[str, str, Callable[[str], Any]]]:
+    own = [(PREFIX + setting.upper(), setting, reader) for setting, reader in READERS.items()]
+    return own + [(alias, setting, reader) for alias, (setting, reader) in ALIASES.items()]
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = [PREFIX + setting.upper() for setting in READERS]
+    return [
+        f"{name}: no such setting{did_you_mean(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
+
+
+def _settings(values: dict[str, Any], origins: dict[str, str], faults: list[str]) -> ChassisSettings:
+    """Construct, so that faults in values join the faults in spelling, each under the variable it came from."""
+    try:
+        settings = ChassisSettings(**values)
+    except ConfigError as error:
+        faults.extend(_named(fault, origins) for fault in error.faults)
+    if faults:
+        raise ConfigError(*faults)
+    return settings
+
+
+def _named(fault: str, origins: dict[str, str]) -> str:
+    place, colon, rest = fault.partition(":")
+    variable = origins.get(place.removeprefix("chassis."))
+    return f"{variable}{colon}{rest}" if variable else fault

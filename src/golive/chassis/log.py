@@ -1,0 +1,149 @@
+"""
+One JSON object per line on standard output, written off the event loop.
+
+The request path only encodes and appends; a thread writes in batches. A slow or closed pipe therefore never slows a
+request: the buffer is bounded, what does not fit is dropped and counted. Left out: formats, levels and rotation, which
+belong to whoever reads the stream.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import select
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import msgspec
+
+#: Lines that wait for the writer; at 300 bytes each about 3 MB.
+LINES_MAX = 10_000
+#: How long lines are gathered before a write; also the most that a kill -9 can lose.
+BATCH_SECONDS = 0.05
+
+_encoder = msgspec.json.Encoder()
+
+
+class LogSink:
+    """
+    Where lines go.
+
+    Args:
+        descriptor: the file descriptor to write to; standard output by default, looked up when the first line is
+            written.
+        lines_max: lines buffered before further ones are dropped.
+
+    Attributes:
+        dropped: lines lost because the buffer was full or the descriptor failed.
+    """
+
+    def __init__(self, descriptor: int | None = None, lines_max: int = LINES_MAX) -> None:
+        self._descriptor = descriptor
+        self._lines: deque[bytes] = deque()
+        self._lines_max = lines_max
+        self._wake = threading.Event()
+        self._asleep = True
+        self._writing = False
+        self._thread: threading.Thread | None = None
+        self.dropped = 0
+
+    def event(self, event: str, *, level: str = "info", **fields: Any) -> None:
+        """Write one line about something that happened; *fields* must be plain data."""
+        self.record({"ts": timestamp(time.time()), "level": level, "event": event, **fields})
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Write *record* as one line. Never raises and never blocks."""
+        if len(self._lines) >= self._lines_max:
+            self.dropped += 1
+            return
+        self._lines.append(encode(record))
+        if self._asleep:
+            self._asleep = False
+            self._start()
+            self._wake.set()
+
+    def flush(self, timeout_seconds: float = 2.0) -> bool:
+        """Wait until everything is written; False when the reader of the stream was too slow."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._lines or self._writing:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _start(self) -> None:
+        """The writer starts with the first line, so that a process that forks before logging has no thread to lose."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="golive-log", daemon=True)
+            self._thread.start()
+            atexit.register(self.flush)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            time.sleep(BATCH_SECONDS)
+            self._asleep = True  # before the buffer is emptied: a line that comes later wakes us again
+            self._writing = True
+            self._write(self._take())
+            self._writing = False
+
+    def _take(self) -> list[bytes]:
+        lines = []
+        while self._lines:
+            lines.append(self._lines.popleft())
+        return lines
+
+    def _write(self, lines: list[bytes]) -> None:
+        data = memoryview(b"".join(lines))
+        try:
+            while data:
+                data = data[self._write_some(data) :]
+        except OSError:  # the reader went away; requests must not notice
+            self.dropped += len(lines)
+
+    def _write_some(self, data: memoryview) -> int:
+        descriptor = self._descriptor if self._descriptor is not None else sys.__stdout__.fileno()  # type: ignore[union-attr]
+        try:
+            return os.write(descriptor, data[:65536])
+        except BlockingIOError:  # somebody made the pipe non-blocking: wait for room
+            select.select([], [descriptor], [], 1.0)
+            return 0
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """*record* as one JSON line; what JSON cannot hold is written as its ``repr``."""
+    try:
+        return _encoder.encode(record) + b"\n"
+    except Exception:
+        return msgspec.json.encode({name: _plain(value) for name, value in record.items()}) + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """*value* as something JSON can hold: lone surrogates, cycles and objects with a broken ``repr`` included."""
+    try:
+        msgspec.json.encode(value)
+        return value
+    except Exception:
+        try:
+            return str(value).encode("utf-8", "backslashreplace").decode()
+        except Exception:
+            return f"<{type(value).__name__} that cannot be shown>"
+
+
+_second = 0
+_second_text = ""
+
+
+def timestamp(seconds: float) -> str:
+    """
+    RFC 3339 in UTC with milliseconds. The text of the current second is kept: every line of that second shares it.
+    """
+    global _second, _second_text
+    whole = int(seconds)
+    if whole != _second:
+        _second, _second_text = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{_second_text}.{int((seconds - whole) * 1000):03d}Z"

@@ -1,0 +1,121 @@
+"""
+The route template a request was served by (``/items/{item_id}``): the only path that may become a label.
+
+Where each framework keeps it differs, and one obvious place is wrong: since FastAPI 0.137 ``scope["route"].path``
+lacks the prefixes of ``include_router``, so two routers collide; the effective route context has them. Starlette keeps
+mounts in ``root_path`` with the caller's *values* filled in, which would be an unbounded label, so mounts are named
+from the route table instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from golive.chassis.types import Scope
+
+UNMATCHED = "__unmatched__"
+
+#: Mounts inside mounts that are followed; a table that contains itself ends here.
+DEPTH_MAX = 16
+
+
+class RouteNames:
+    """Names the routes of one app. The route table is read once, when a mount or a bare endpoint makes it necessary."""
+
+    def __init__(self, app: object) -> None:
+        self._app = app
+        self._table: RouteTable | None = None
+
+    def name(self, scope: Scope, root_path: str) -> str:
+        """
+        The template of the route that served *scope*, or :data:`UNMATCHED`.
+
+        Args:
+            scope: the request's scope after the app has run; routers write what they matched into it.
+            root_path: the ``root_path`` it came with, which the template leaves out.
+        """
+        context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+        route = scope.get("route") if context is None else context.original_route
+        if route is None or not hasattr(route, "endpoint"):
+            return self._unnamed(scope)
+        template: str = (context or route).path_format
+        if scope.get("root_path", "") == root_path:
+            return template
+        prefix = self.table.mounts.get(id(context or route))
+        return UNMATCHED if prefix is None else prefix + template
+
+    def _unnamed(self, scope: Scope) -> str:
+        """Litestar's own key, or a plain Starlette route inside FastAPI, which leaves only its endpoint behind."""
+        template = scope.get("path_template")
+        if isinstance(template, str) and template:
+            return template
+        endpoint = scope.get("endpoint")
+        return UNMATCHED if endpoint is None else self.table.endpoints.get(id(endpoint), UNMATCHED)
+
+    @property
+    def table(self) -> RouteTable:
+        """The route table, read on first use: routes may be added until the first request."""
+        if self._table is None:
+            self._table = RouteTable(self._app)
+        return self._table
+
+
+class RouteTable:
+    """
+    What hangs where, by identity of route and endpoint objects.
+
+    Attributes:
+        mounts: id of a route (FastAPI: of its context) -> template of the mounts above it, empty at the top.
+        endpoints: id of an endpoint -> its whole template.
+    """
+
+    def __init__(self, app: object) -> None:
+        self.mounts: dict[int, str] = {}
+        self.endpoints: dict[int, str] = {}
+        self._read(getattr(app, "routes", None), "", 0)
+
+    def _read(self, routes: Any, prefix: str, depth: int) -> None:
+        if depth > DEPTH_MAX:
+            return
+        for route in routes or ():
+            if hasattr(route, "effective_route_contexts"):  # FastAPI's include_router, one entry for many routes
+                self._read_included(route, prefix)
+            elif hasattr(route, "endpoint"):
+                self._add(route, prefix)
+            elif hasattr(route, "routes"):
+                self._read(route.routes, prefix + getattr(route, "path", ""), depth + 1)
+
+    def _read_included(self, router: Any, prefix: str) -> None:
+        for context in router.effective_route_contexts():
+            self.mounts.setdefault(
+                id(context), prefix
+            )  # one router included twice is two contexts over the same routes
+
+    def _add(self, route: Any, prefix: str) -> None:
+        self.mounts.setdefault(id(route), prefix)
+        self.endpoints.setdefault(id(route.endpoint), prefix + getattr(route, "path_format", ""))
+
+
+def owns(app: object, path: str) -> bool:
+    """
+    Whether *app* answers GET *path* by a route of its own.
+
+    An app without a route table may answer anything, so it owns every path. A mount at ``/`` (static files) owns ``/``
+    itself but makes no promise about other paths.
+    """
+    routes = getattr(app, "routes", None)
+    if routes is None:
+        return True
+    scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": [], "query_string": b""}
+    return any(_matches(route, dict(scope)) and (path == "/" or not _is_mount(route)) for route in routes)
+
+
+def _matches(route: Any, scope: dict[str, Any]) -> bool:
+    match, _child = route.matches(scope) if hasattr(route, "matches") else (None, None)
+    return match is not None and bool(match.value)
+
+
+def _is_mount(route: Any) -> bool:
+    return (
+        hasattr(route, "routes") and not hasattr(route, "endpoint") and not hasattr(route, "effective_route_contexts")
+    )

@@ -1,0 +1,149 @@
+"""
+What the chassis can be told, with every default's reason beside it.
+
+A plain frozen dataclass, because this is read before the user's app is imported and must cost nothing. The environment
+is read by :mod:`golive.chassis.environment`; both report *all* faults at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+
+from golive.errors import ConfigError
+
+#: Upper edges in seconds. 1, 3, 5, 90 and 120 s are the thresholds of the SLO tables golive grew up with, so that
+#: "p95 <= 1 s" is read exactly and not interpolated.
+LATENCY_EDGES_SECONDS = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 90.0, 120.0,
+)  # fmt: skip
+
+#: What an alias may answer with.
+ALIAS_KINDS = ("live", "ready", "startup", "ok")
+
+_DEFAULT_ALIASES: Mapping[str, str] = MappingProxyType({"/": "ok", "/healthz": "ok"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChassisSettings:
+    """
+    Settings of one service. Construction checks them together.
+
+    Attributes:
+        service: the name in logs and in ``build_info``.
+        version: the version in logs and in ``build_info``; the deployer sets ``GOLIVE_VERSION``.
+        environment: ``development`` relaxes, ``production`` insists.
+        lame_duck: how long to go on serving after SIGTERM while readiness says 503. 3 s covers a balancer that asks
+            every second and wants two failures.
+        grace: how long requests in flight may take to finish after that. With the lame duck it stays below the 30 s
+            Kubernetes waits.
+        boot_linger: how long a failed start stays up so that a prober can read ``/startupz``.
+        keep_alive: idle time before a connection is closed. 75 s, because it must be longer than the gateway's idle
+            time-out (60 s is usual) or the gateway writes into a closing connection.
+        retry_after: what a refused caller is told to wait.
+        loop_stall_max: an event loop blocked for longer makes ``/livez`` fail.
+        aliases: path -> what it answers; an alias gives way to a route of the app.
+        drain_allow: paths of the app that are served even while draining.
+        routes_max: route templates that get their own metric series; the others share ``__overflow__``.
+        latency_edges_seconds: upper edges of the latency histogram, ascending.
+        access_log: write one JSON line per request.
+
+    Raises: ConfigError with every fault found.
+    """
+
+    service: str = "app"
+    version: str = "unknown"
+    environment: str = "development"
+    lame_duck: timedelta = timedelta(seconds=3)
+    grace: timedelta = timedelta(seconds=25)
+    boot_linger: timedelta = timedelta(seconds=2)
+    keep_alive: timedelta = timedelta(seconds=75)
+    retry_after: timedelta = timedelta(seconds=2)
+    loop_stall_max: timedelta = timedelta(seconds=10)
+    aliases: Mapping[str, str] = field(default_factory=lambda: _DEFAULT_ALIASES)
+    drain_allow: tuple[str, ...] = ()
+    routes_max: int = 1000
+    latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
+    access_log: bool = True
+
+    def __post_init__(self) -> None:
+        faults = list(_faults(self))
+        if faults:
+            raise ConfigError(*faults)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> ChassisSettings:
+        """
+        The settings the environment asks for (``GOLIVE_CHASSIS_*`` and the names in ``docs/chassis.md``).
+
+        Args:
+            environ: instead of ``os.environ``, for tests.
+        Raises: ConfigError with every fault found, each naming its variable.
+        """
+        from golive.chassis.environment import read
+
+        return read(environ)
+
+
+def _faults(settings: ChassisSettings) -> list[str]:
+    return [
+        *_duration_faults(settings),
+        *_path_faults(settings),
+        *_metric_faults(settings),
+        *_name_faults(settings),
+    ]
+
+
+def _name_faults(settings: ChassisSettings) -> list[str]:
+    faults = []
+    if settings.environment not in ("development", "staging", "production"):
+        faults.append(
+            f"chassis.environment: expected development, staging or production, got {settings.environment!r}."
+        )
+    for name in ("service", "version"):
+        value = getattr(settings, name)
+        if not value or len(value) > 128 or not value.isprintable():
+            faults.append(f"chassis.{name}: expected 1 to 128 printable characters, got {value[:40]!r}.")
+    return faults
+
+
+def _duration_faults(settings: ChassisSettings) -> list[str]:
+    zero = timedelta(0)
+    faults = [
+        f"chassis.{name}: expected a duration >= 0s, got {getattr(settings, name)}."
+        for name in ("lame_duck", "grace", "boot_linger")
+        if getattr(settings, name) < zero
+    ]
+    faults += [
+        f"chassis.{name}: expected a duration > 0s, got {getattr(settings, name)}."
+        for name in ("keep_alive", "retry_after", "loop_stall_max")
+        if getattr(settings, name) <= zero
+    ]
+    return faults
+
+
+def _path_faults(settings: ChassisSettings) -> list[str]:
+    faults = []
+    for path, kind in settings.aliases.items():
+        if not path.startswith("/"):
+            faults.append(f'chassis.aliases: expected a path that begins with "/", got {path!r}.')
+        if kind not in ALIAS_KINDS:
+            faults.append(f"chassis.aliases: {path}: expected one of {', '.join(ALIAS_KINDS)}, got {kind!r}.")
+    faults += [
+        f'chassis.drain_allow: expected a path that begins with "/", got {path!r}.'
+        for path in settings.drain_allow
+        if not path.startswith("/")
+    ]
+    return faults
+
+
+def _metric_faults(settings: ChassisSettings) -> list[str]:
+    faults = []
+    if not 1 <= settings.routes_max <= 100_000:
+        faults.append(f"chassis.routes_max: expected 1 to 100000, got {settings.routes_max}.")
+    edges = settings.latency_edges_seconds
+    if not edges or any(not 0 < edge < float("inf") for edge in edges) or list(edges) != sorted(set(edges)):
+        faults.append(f"chassis.latency_edges_seconds: expected ascending numbers > 0, got {list(edges)}.")
+    return faults

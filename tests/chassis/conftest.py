@@ -1,0 +1,261 @@
+"""
+What the chassis tests share: an app called in process, and a real `golive serve` process spoken to over raw sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DEADLINE_SECONDS = 30.0
+
+
+@dataclass
+class Answer:
+    """An HTTP answer; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def _call(
+    app: Any,
+    method: str = "GET",
+    path: str = "/",
+    *,
+    headers: list[tuple[bytes, bytes]] | None = None,
+    body: bytes = b"",
+    query: bytes = b"",
+    root_path: str = "",
+    client: tuple[str, int] | None = ("127.0.0.1", 50000),
+    http_version: str = "1.1",
+) -> Answer:
+    """One request to an ASGI app in this process."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": http_version,
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode("utf-8", "surrogatepass"),
+        "query_string": query,
+        "root_path": root_path,
+        "headers": headers or [],
+        "client": client,
+        "server": ("127.0.0.1", 80),
+        "state": {},
+    }
+    inbox = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        if inbox:
+            return inbox.pop()
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    starts = [message for message in sent if message["type"] == "http.response.start"]
+    assert len(starts) == 1, f"one answer per request, got {sent}"
+    pairs = [(name.decode().lower(), value.decode("latin-1")) for name, value in starts[0]["headers"]]
+    content = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
+    return Answer(starts[0]["status"], dict(pairs), content, pairs)
+
+
+@pytest.fixture
+def call() -> Callable[..., Any]:
+    """``await call(app, method, path, ...)`` returns an :class:`Answer`."""
+    return _call
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
+    """The first true value of *condition*; fails the test after *seconds*."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"within {seconds} s: {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture(name="eventually")
+def eventually_fixture() -> Callable[..., Any]:
+    return eventually
+
+
+class Service:
+    """One `golive serve` process."""
+
+    def __init__(self, folder: Path, arguments: list[str], env: dict[str, str]) -> None:
+        self.port = free_port()
+        self.stdout_path = folder / f"stdout-{self.port}"
+        self.stderr_path = folder / f"stderr-{self.port}"
+        self.spawned_at = time.monotonic()
+        self.process = subprocess.Popen(
+            [
+                str(Path(sys.executable).with_name("golive")),
+                "serve",
+                "service:app",
+                "--port",
+                str(self.port),
+                *arguments,
+            ],
+            cwd=folder,
+            env={**os.environ, **env},
+            stdout=self.stdout_path.open("wb"),
+            stderr=self.stderr_path.open("wb"),
+        )
+
+    def connect(self, timeout: float = 10.0) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def request(self, method: str = "GET", path: str = "/", head: str = "", body: bytes = b"") -> Answer:
+        """One request on its own connection."""
+        with self.connect() as sock:
+            length = f"content-length: {len(body)}\r\n" if body else ""
+            sock.sendall(f"{method} {path} HTTP/1.1\r\nhost: t\r\n{length}{head}\r\n".encode("latin-1") + body)
+            return read_answer(sock, method)
+
+    def get(self, path: str, head: str = "") -> Answer:
+        return self.request("GET", path, head)
+
+    def status(self, path: str) -> int:
+        """The status of *path*, 0 when nobody listens."""
+        try:
+            return self.get(path).status
+        except OSError:
+            return 0
+
+    def wait_started(self) -> Service:
+        def started() -> bool:
+            assert self.process.poll() is None, self.stderr()
+            return self.status("/startupz") == 200
+
+        eventually(started, "the service starts")
+        return self
+
+    def terminate(self) -> float:
+        self.process.send_signal(signal.SIGTERM)
+        return time.monotonic()
+
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
+        return self.process.wait(seconds)
+
+    def stderr(self) -> str:
+        return self.stderr_path.read_text()
+
+    def log(self, event: str = "") -> list[dict[str, Any]]:
+        """The log lines so far, of one kind when *event* is given. Every line must be JSON."""
+        lines = [json.loads(line) for line in self.stdout_path.read_bytes().splitlines()]
+        return [line for line in lines if not event or line["event"] == event]
+
+    def metric(self, start: str) -> float:
+        """The sum of the samples whose line begins with *start*."""
+        lines = self.get("/metrics").body.decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
+
+
+def read_answer(sock: socket.socket, method: str = "GET") -> Answer:
+    """One answer from *sock*, leaving the connection open. Raises ConnectionError when it ends early."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = sock.recv(65536)
+        if not chunk:
+            raise ConnectionError(f"closed after {data!r}")
+        data += chunk
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    pairs = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:])]
+    headers = dict(pairs)
+    status = int(lines[0].split(" ")[1])
+    if method != "HEAD" and status not in (204, 304):
+        body = _read_body(sock, headers, body)
+    return Answer(status, headers, body, pairs)
+
+
+def _read_body(sock: socket.socket, headers: dict[str, str], body: bytes) -> bytes:
+    if "content-length" in headers:
+        while len(body) < int(headers["content-length"]):
+            chunk = sock.recv(65536)
+            if not chunk:
+                raise ConnectionError("closed inside the body")
+            body += chunk
+        return body
+    while not body.endswith(b"0\r\n\r\n"):
+        chunk = sock.recv(65536)
+        if not chunk:
+            raise ConnectionError("closed inside the body")
+        body += chunk
+    content, rest = b"", body
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        count = int(size, 16)
+        content, rest = content + rest[:count], rest[count + 2 :]
+    return content
+
+
+@pytest.fixture(name="read_answer")
+def read_answer_fixture() -> Callable[..., Answer]:
+    return read_answer
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """``start(source, *arguments, **env)`` writes *source* as service.py and runs `golive serve service:app`."""
+    services: list[Service] = []
+
+    def begin(source: str, *arguments: str, **env: str) -> Service:
+        (tmp_path / "service.py").write_text(textwrap.dedent(source))
+        services.append(Service(tmp_path, list(arguments), env))
+        return services[-1]
+
+    yield begin
+    for service in services:
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+
+
+async def _wait_until(probe: Callable[[], Any], expected: Any, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        value = probe()
+        value = await value if asyncio.iscoroutine(value) else value
+        if value == expected:
+            return
+        assert time.monotonic() < deadline, f"expected {expected!r} within {seconds} s, got {value!r}"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    """``await wait_until(probe, expected)``: *probe* may be async."""
+    return _wait_until

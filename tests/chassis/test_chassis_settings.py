@@ -1,0 +1,78 @@
+"""Settings and the environment: every fault at once, each under the name the operator wrote."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from golive import Chassis, ConfigError
+from golive.chassis import ChassisSettings
+
+
+def test_the_environment_is_read_under_its_own_names_and_its_aliases():
+    """Own names take durations with units; an alias with the unit in its name takes a number."""
+    settings = ChassisSettings.from_env(
+        {
+            "GOLIVE_SERVICE": "orders",
+            "GOLIVE_VERSION": "v42",
+            "GOLIVE_CHASSIS_LAME_DUCK": "250ms",
+            "SHUTDOWN_GRACE_SECONDS": "12.5",
+            "GOLIVE_CHASSIS_DRAIN_ALLOW": "/status, /api/db/info",
+            "GOLIVE_CHASSIS_ACCESS_LOG": "off",
+            "GOLIVE_CHASSIS_LATENCY_EDGES_SECONDS": "0.1,1",
+            "UNRELATED": "x",
+            "GOLIVE_CHASSIS_GRACE": "",
+        }
+    )
+    assert (settings.service, settings.version) == ("orders", "v42")
+    assert (settings.lame_duck, settings.grace) == (timedelta(milliseconds=250), timedelta(seconds=12.5))
+    assert settings.drain_allow == ("/status", "/api/db/info")
+    assert settings.access_log is False
+    assert settings.latency_edges_seconds == (0.1, 1.0)
+
+
+def test_every_fault_is_reported_at_once_and_by_its_variable():
+    """Spelling, syntax, range and contradiction in one message."""
+    with pytest.raises(ConfigError) as caught:
+        Chassis.from_env(
+            {
+                "GOLIVE_CHASSIS_LAMEDUCK": "3s",
+                "GOLIVE_CHASSIS_ROUTES_MAX": "many",
+                "GOLIVE_CHASSIS_KEEP_ALIVE": "0s",
+                "GOLIVE_CHASSIS_GRACE": "10s",
+                "SHUTDOWN_GRACE_SECONDS": "20",
+                "GOLIVE_ENV": "prod",
+                "GOLIVE_CHASSIS_ALIASES": "/health=maybe,status=ok",
+                "GOLIVE_CHASSIS_ACCESS_LOG": "perhaps",
+            }
+        )
+    assert list(caught.value.faults) == [
+        'GOLIVE_CHASSIS_LAMEDUCK: no such setting, did you mean "GOLIVE_CHASSIS_LAME_DUCK"?',
+        "GOLIVE_CHASSIS_ROUTES_MAX: expected a whole number, got 'many'",
+        "GOLIVE_CHASSIS_ACCESS_LOG: expected true or false, got 'perhaps'",
+        "SHUTDOWN_GRACE_SECONDS: disagrees with GOLIVE_CHASSIS_GRACE. Set one of them.",
+        "GOLIVE_CHASSIS_KEEP_ALIVE: expected a duration > 0s, got 0:00:00.",
+        "GOLIVE_CHASSIS_ALIASES: /health: expected one of live, ready, startup, ok, got 'maybe'.",
+        "GOLIVE_CHASSIS_ALIASES: expected a path that begins with \"/\", got 'status'.",
+        "GOLIVE_ENV: expected development, staging or production, got 'prod'.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"lame_duck": timedelta(seconds=-1)}, "chassis.lame_duck: expected a duration >= 0s"),
+        ({"routes_max": 0}, "chassis.routes_max: expected 1 to 100000, got 0."),
+        ({"latency_edges_seconds": (1.0, 0.5)}, "chassis.latency_edges_seconds: expected ascending numbers > 0"),
+        ({"latency_edges_seconds": (float("inf"),)}, "chassis.latency_edges_seconds: expected ascending numbers > 0"),
+        ({"service": ""}, "chassis.service: expected 1 to 128 printable characters"),
+        ({"version": "a\nb"}, "chassis.version: expected 1 to 128 printable characters"),
+        ({"drain_allow": ("x",)}, 'chassis.drain_allow: expected a path that begins with "/"'),
+    ],
+)
+def test_settings_made_in_code_are_checked_too(change, fault):
+    """The dataclass and the environment share one set of rules."""
+    with pytest.raises(ConfigError) as caught:
+        ChassisSettings(**change)
+    assert str(caught.value).startswith(fault)
