@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from golive.errors import StateError
 
+C = TypeVar("C", bound=sqlite3.Connection)
 Step = str | Callable[[sqlite3.Connection], None]
 
 #: How long a statement waits for another process's write. Our writes last milliseconds; a checkpoint may take a second.
@@ -89,9 +90,7 @@ def connect(
 
 
 @contextmanager
-def transaction(
-    connection: sqlite3.Connection, mode: Literal["immediate", "deferred", "exclusive"] = "immediate"
-) -> Iterator[sqlite3.Connection]:
+def transaction(connection: C, mode: Literal["immediate", "deferred", "exclusive"] = "immediate") -> Iterator[C]:
     """
     Commit on the way out, roll back when anything is raised. On return the commit is as durable as the connection.
 

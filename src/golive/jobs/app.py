@@ -1,0 +1,247 @@
+"""
+The front of the jobs room: register handlers, submit, ask, serve, work.
+
+One :class:`Jobs` per application, made at import time; it touches no file and no network until it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from golive.errors import ConfigError, did_you_mean
+from golive.jobs.context import JobContext
+from golive.jobs.errors import InvalidPayloadError, KeyReusedError, UnknownHandlerError
+from golive.jobs.execution import Outcome, execute
+from golive.jobs.handlers import Handler, canonical, describe, encode_result
+from golive.jobs.model import Job, JobId, NewJob, is_job_id, new_job_id
+from golive.jobs.ports import JobStore
+from golive.jobs.settings import JobsSettings, valid_name
+from golive.jobs.stores import store_for
+from golive.jobs.worker import Worker
+from golive.timing import parse_duration
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
+
+    from golive.jobs.http import AsgiApp, Tenant
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Jobs:
+    """
+    The jobs of one application.
+
+    Args:
+        settings: a store URL, or the whole :class:`JobsSettings`; None means the defaults.
+        store: a store of your own (tests: ``MemoryStore()``); None makes the one the URL names.
+    """
+
+    def __init__(self, settings: str | JobsSettings | None = None, *, store: JobStore | None = None) -> None:
+        self.settings = JobsSettings(url=settings) if isinstance(settings, str) else settings or JobsSettings()
+        self.store = store or store_for(self.settings.url, self.settings.table)
+        self.handlers: dict[str, Handler] = {}
+        self._opened = False
+        self._users = 0
+        self._embedded = False
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Jobs:
+        """As :meth:`JobsSettings.from_env` says."""
+        return cls(JobsSettings.from_env(environ))
+
+    def handler(
+        self, name: str, *, attempts_max: int | None = None, timeout: str | timedelta | None = None,
+        queue: str = "default", concurrency: int | None = None, retry_on_timeout: bool = False,
+    ) -> Callable[[Function], Function]:  # fmt: skip
+        """
+        Register the decorated function, ``async def`` or ``def`` (which runs in a thread), as the handler of *name*.
+
+        Args:
+            attempts_max: runs held against a job before it is dead; a handler with effects must bear being run again.
+            timeout: ``"30s"``; the run is cancelled then and the job fails with ``timeout``. ``"0s"`` means none.
+            queue: workers may be told to serve some queues only.
+            concurrency: runs of this handler at the same time in one worker; None leaves it to the worker.
+            retry_on_timeout: True lets a timed-out job be tried again; what took too long often does so again.
+
+        Raises: ConfigError for a name taken, a limit out of range, or a signature that cannot be a handler's.
+        """
+        _check_names(name, queue)
+        if name in self.handlers:
+            raise ConfigError(f"@jobs.handler({name!r}): expected a new name, got one that is registered already.")
+
+        def register(function: Function) -> Function:
+            self.handlers[name] = describe(
+                function, name, queue=queue, concurrency=_at_least_one("concurrency", concurrency),
+                attempts_max=_at_least_one("attempts_max", attempts_max) or self.settings.attempts_max,
+                timeout=_duration(name, timeout, self.settings.timeout), retry_on_timeout=retry_on_timeout,
+            )  # fmt: skip
+            return function
+
+        return register
+
+    async def submit(
+        self, name: str, payload: Any = None, *, tenant: str = "", idempotency_key: str | None = None,
+        run_at: datetime | None = None, priority: int = 0,
+    ) -> Job:  # fmt: skip
+        """
+        Make a job durable; when this returns, a power cut cannot lose it.
+
+        Args:
+            payload: what the handler takes, or JSON bytes of it. Validated now.
+            idempotency_key: the same key (per tenant and handler) yields the job it first made.
+            run_at: not before; None means at once.
+            priority: lower goes first.
+
+        Raises: UnknownHandlerError, InvalidPayloadError, KeyReusedError; StateError when it could not be stored.
+        """
+        handler = self._handler(name)
+        body = payload if isinstance(payload, bytes) else encode_result(payload)
+        self._validate(handler, body)
+        key = idempotency_key
+        new = NewJob(
+            new_job_id(), name, body, handler.queue, tenant, handler.attempts_max, priority,
+            None if run_at is None else run_at.timestamp(), key, None if key is None else _fingerprint(body),
+        )  # fmt: skip
+        await self._ensure_open()
+        (submission,) = await self.store.submit([new])
+        if key is not None and submission.job.fingerprint != new.fingerprint:
+            raise KeyReusedError(key)
+        return submission.job
+
+    async def get(self, job: str, *, tenant: str | None = None) -> Job | None:
+        """The job, or None if there is none, or none of *tenant* (None asks for any tenant's)."""
+        if not is_job_id(job):
+            return None
+        await self._ensure_open()
+        found = await self.store.get(JobId(job))
+        return found if found and tenant in (None, found.tenant) else None
+
+    async def run(self, name: str, payload: bytes, *, tenant: str = "") -> Outcome:
+        """
+        Run a handler here and now, without a row in the store: the synchronous contract.
+
+        Raises: UnknownHandlerError, InvalidPayloadError. Everything the handler raises is in the outcome.
+        """
+        handler = self._handler(name)
+        self._validate(handler, payload)
+        context = JobContext(new_job_id(), name, tenant=tenant, synchronous=True, version=self.settings.version)
+        return await execute(handler, payload, context, self.settings.result_bytes_max)
+
+    def router(
+        self, name: str, *, prefix: str, body_style: Literal["snake", "camel"] = "snake",
+        headers: Mapping[str, str] | None = None, tenant: Tenant | None = None,
+    ) -> APIRouter:  # fmt: skip
+        """
+        The routes of one handler for ``app.include_router(...)``; their lifespan opens the store and, with
+        ``embedded``, runs a worker.
+
+        ``POST prefix`` waits and answers 200, ``POST prefix/async`` (or ``Prefer: respond-async``) answers 202,
+        ``GET prefix/jobs/{id}`` tells where the job is.
+
+        Args:
+            body_style: the spelling of the 202 body: ``job_id`` or ``jobId``.
+            headers: request headers that are part of the payload: ``{"x-snapshot-id": "snapshot_id"}``.
+            tenant: whose request it is, from the ASGI scope; by default ``request.state.tenant``.
+
+        Raises: ConfigError when FastAPI is not installed, or the handler is not registered (yet).
+        """
+        from golive.jobs.fastapi import api_router
+        from golive.jobs.http import Endpoints
+
+        return api_router(Endpoints(self, self._handler(name), prefix, body_style, headers, tenant))
+
+    def asgi(
+        self, name: str, *, prefix: str, body_style: Literal["snake", "camel"] = "snake",
+        headers: Mapping[str, str] | None = None, tenant: Tenant | None = None,
+    ) -> AsgiApp:  # fmt: skip
+        """The routes of :meth:`router` as a plain ASGI app, for any framework; paths outside *prefix* are 404."""
+        from golive.jobs.http import Endpoints, application
+
+        return application(Endpoints(self, self._handler(name), prefix, body_style, headers, tenant))
+
+    def worker(self, *, queues: Collection[str] | None = None, concurrency: int | None = None) -> Worker:
+        """A worker for this application's handlers; the store must be open (``async with jobs``)."""
+        known = {handler.queue for handler in self.handlers.values()}
+        for unknown in sorted(set(queues or ()) - known):
+            raise ConfigError(
+                f"unknown queue {unknown!r}{did_you_mean(unknown, sorted(known))} Known: {sorted(known)}."
+            )
+        if not self.handlers:
+            raise ConfigError("jobs: expected at least one @jobs.handler to work for, got none.")
+        return Worker(self.store, self.handlers, self.settings, queues=queues, concurrency=concurrency)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """``FastAPI(lifespan=jobs.lifespan)``: the store is open inside, and the embedded worker runs if asked for."""
+        async with self:
+            if not self.settings.embedded or self._embedded:  # several routers share one worker
+                yield
+                return
+            worker, self._embedded = self.worker(), True
+            task = asyncio.create_task(worker.run())
+            try:
+                yield
+            finally:
+                self._embedded = False
+                worker.stop()
+                await task
+
+    async def __aenter__(self) -> Jobs:
+        await self._ensure_open()
+        self._users += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._users -= 1
+        if self._users == 0:
+            self._opened = False
+            await self.store.close()
+
+    async def _ensure_open(self) -> None:
+        if not self._opened:
+            await self.store.open()
+            self._opened = True
+
+    def _handler(self, name: str) -> Handler:
+        try:
+            return self.handlers[name]
+        except KeyError:
+            raise UnknownHandlerError(name, did_you_mean(name, list(self.handlers))) from None
+
+    def _validate(self, handler: Handler, payload: bytes) -> None:
+        if len(payload) > self.settings.payload_bytes_max:
+            raise InvalidPayloadError(
+                f"expected at most {self.settings.payload_bytes_max} bytes of payload, got {len(payload)}"
+            )
+        handler.decode(payload)
+
+
+def _check_names(handler: str, queue: str) -> None:
+    for what, name in (("handler", handler), ("queue", queue)):
+        if not valid_name(name):
+            raise ConfigError(f"{what} {name!r}: expected a name of letters, digits, '.', '_', '-' (at most 64).")
+
+
+def _at_least_one(what: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ConfigError(f"@jobs.handler: {what}: expected a whole number >= 1, got {value!r}.")
+    return value
+
+
+def _duration(name: str, given: str | timedelta | None, default: timedelta) -> timedelta:
+    if given is None or isinstance(given, timedelta):
+        return default if given is None else given
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise ConfigError(f"@jobs.handler({name!r}): timeout: {error}") from error
+
+
+def _fingerprint(payload: bytes) -> bytes:
+    return hashlib.blake2b(canonical(payload), digest_size=16).digest()

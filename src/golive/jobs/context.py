@@ -1,0 +1,50 @@
+"""What a handler knows about the run it is in."""
+
+from __future__ import annotations
+
+import contextvars
+from typing import Any
+
+from golive.jobs.model import JobId
+
+#: The run this code is part of; logs read it. Threads started through asyncio inherit it.
+current: contextvars.ContextVar[JobContext | None] = contextvars.ContextVar("golive_job", default=None)
+
+
+class JobContext:
+    """
+    Handed to a handler that asks for it: ``async def blocks(payload: Snapshot, ctx: JobContext)``.
+
+    Attributes:
+        id: the job's id; for a synchronous call, one made for the call.
+        kind: the handler's name.
+        attempt: 1 for the first run.
+        attempts_max: the run after which the job is dead.
+        tenant: whose job it is; empty without tenants.
+        synchronous: True when a caller waits for the answer (no row in the store).
+        version: the release that runs it.
+    """
+
+    __slots__ = ("_bound", "attempt", "attempts_max", "id", "kind", "synchronous", "tenant", "version")
+
+    def __init__(
+        self, id: JobId, kind: str, *, attempt: int = 1, attempts_max: int = 1, tenant: str = "",
+        synchronous: bool = False, version: str | None = None,
+    ) -> None:  # fmt: skip
+        self.id = id
+        self.kind = kind
+        self.attempt = attempt
+        self.attempts_max = attempts_max
+        self.tenant = tenant
+        self.synchronous = synchronous
+        self.version = version
+        self._bound: dict[str, Any] = {}
+
+    def bind(self, **fields: Any) -> None:
+        """Add *fields* to every log line of this run: ``ctx.bind(list_id=order.list_id)``. Not for secrets."""
+        self._bound.update(fields)
+
+    @property
+    def bound(self) -> dict[str, Any]:
+        """What :meth:`bind` collected."""
+        return dict(self._bound)

@@ -1,0 +1,119 @@
+"""
+One run of one handler: decode, call within the time-out, encode. The caller who waits and the worker share this code.
+
+A handler may do anything but take the worker down: whatever it raises, ``SystemExit`` included, becomes the run's
+failure. What cannot be done here is to stop a thread: a plain function past its time-out is abandoned, and the run says
+so through :attr:`Outcome.abandoned`, so that the worker keeps its slot closed until the thread ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from golive.jobs.context import JobContext, current
+from golive.jobs.errors import InvalidPayloadError, JobError
+from golive.jobs.handlers import Handler, encode_result
+from golive.jobs.model import Failure
+from golive.timing import format_duration
+
+logger = logging.getLogger("golive.jobs")
+
+
+class Outcome(NamedTuple):
+    """How a run ended: *result* as JSON, or *failure*. *error* is the exception behind it, for the log."""
+
+    result: bytes | None = None
+    failure: Failure | None = None
+    error: BaseException | None = None
+    abandoned: asyncio.Future[Any] | None = None
+
+
+async def execute(handler: Handler, payload: bytes, context: JobContext, result_bytes_max: int) -> Outcome:
+    """
+    Run *handler* once. Cancelling the caller cancels the handler and raises ``CancelledError``; nothing else is raised.
+    """
+    thread: asyncio.Future[Any] | None = None
+    token = current.set(context)
+    limit = asyncio.timeout(handler.timeout.total_seconds() or None)
+    try:
+        async with limit:
+            decoded = handler.decode(payload) if handler.takes_payload else None
+            if handler.is_async:
+                value = await handler.call(decoded, context)
+            else:
+                thread = _in_thread(lambda: handler.call(decoded, context))
+                value = await asyncio.shield(thread)
+        return _encoded(value, result_bytes_max)
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise  # somebody ends this run; a CancelledError of the handler's own making is its failure
+        return Outcome(failure=_unexpected(error), error=error)
+    except BaseException as error:
+        if limit.expired() and isinstance(error, TimeoutError):
+            abandoned = thread if thread and not thread.done() else None
+            return Outcome(failure=timed_out(handler), abandoned=abandoned)
+        return Outcome(failure=_failure(error), error=None if isinstance(error, JobError) else error)
+    finally:
+        current.reset(token)
+
+
+def timed_out(handler: Handler) -> Failure:
+    """The failure of a run that was longer than its time-out."""
+    message = f"the job ran longer than {format_duration(handler.timeout)}"
+    return Failure("timeout", message, status=504, retryable=handler.retry_on_timeout)
+
+
+def _encoded(value: Any, result_bytes_max: int) -> Outcome:
+    result = encode_result(value)
+    if len(result) > result_bytes_max:
+        message = f"the result has {len(result)} bytes, more than the {result_bytes_max} allowed"
+        return Outcome(failure=Failure("result_too_large", message))
+    return Outcome(result=result)
+
+
+def _failure(error: BaseException) -> Failure:
+    if isinstance(error, JobError):
+        return Failure(error.code, error.message, error.status, error.retryable)
+    if isinstance(error, InvalidPayloadError):  # stored by a version of the handler that took another shape
+        return Failure("payload_invalid", str(error), status=400)
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> Failure:
+    """A client learns that it failed; what failed is for the operator alone."""
+    exception = "".join(traceback.format_exception_only(error)).strip()[:2000]
+    return Failure("internal_error", "the job failed unexpectedly", retryable=True, exception=exception)
+
+
+def _in_thread(call: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Daemon threads, one per run: an abandoned one neither starves a pool nor keeps the process from ending."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def deliver(value: Any, error: BaseException | None) -> None:
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+            future.exception()  # seen: an abandoned run's error is nobody's surprise
+
+    def main() -> None:
+        value, error = None, None
+        try:
+            value = context.run(call)
+        except BaseException as raised:
+            error = RuntimeError(f"StopIteration: {raised}") if isinstance(raised, StopIteration) else raised
+        try:
+            loop.call_soon_threadsafe(deliver, value, error)
+        except RuntimeError:
+            logger.warning("job.thread_outlived_the_worker")
+
+    threading.Thread(target=main, name="golive-job", daemon=True).start()
+    return future

@@ -1,0 +1,60 @@
+"""
+The adapter to FastAPI: an ``APIRouter`` with the three routes, which are in the OpenAPI document.
+
+They are ordinary FastAPI routes, so that ``include_router(..., dependencies=[Depends(require_user)])`` guards them
+too; a short cut around FastAPI's dependency solver would be faster and would lose exactly that. ``jobs.asgi()`` has no
+solver.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from golive.errors import ConfigError
+from golive.jobs.http import Endpoints, Reply
+
+try:
+    from fastapi import APIRouter, Request, Response
+except ImportError as error:
+    raise ConfigError(
+        "jobs.router() needs FastAPI, got no such package. pip install fastapi, or use jobs.asgi()."
+    ) from error
+
+_PROBLEM = {"description": "Problem document (RFC 9457)", "content": {"application/problem+json": {}}}
+
+
+def api_router(endpoints: Endpoints) -> APIRouter:
+    """See :meth:`golive.jobs.Jobs.router`."""
+    name = endpoints.handler.name
+
+    async def wait(request: Request) -> Response:
+        return _response(await endpoints.answer(endpoints.wait(request.scope, request.receive)))
+
+    async def submit(request: Request) -> Response:
+        return _response(await endpoints.answer(endpoints.submit(request.scope, request.receive)))
+
+    async def status(request: Request) -> Response:
+        job_id = request.path_params["job_id"]
+        return _response(await endpoints.answer(endpoints.status(request.scope, job_id)))
+
+    wait.golive_jobs = endpoints.jobs  # type: ignore[attr-defined]  # how `golive worker` finds them in an app
+    router = APIRouter(prefix=endpoints.prefix, lifespan=endpoints.jobs.lifespan, tags=[name])
+    body = {"requestBody": {"required": True, "content": {"application/json": {}}}}
+    shared: dict[str, Any] = {"response_model": None}
+    router.add_api_route(
+        "", wait, methods=["POST"], summary=f"Run {name} and wait for its result", openapi_extra=body,
+        responses={202: {"description": "Accepted, with Prefer: respond-async"}, 400: _PROBLEM}, **shared,
+    )  # fmt: skip
+    router.add_api_route(
+        "/async", submit, methods=["POST"], status_code=202, summary=f"Submit a {name} job", openapi_extra=body,
+        responses={400: _PROBLEM, 422: _PROBLEM}, **shared,
+    )  # fmt: skip
+    router.add_api_route(
+        "/jobs/{job_id}", status, methods=["GET"], summary=f"Where a {name} job is", responses={404: _PROBLEM}, **shared
+    )
+    return router
+
+
+def _response(reply: Reply) -> Response:
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    return Response(reply.body, reply.status, headers, media_type=reply.content_type.decode())

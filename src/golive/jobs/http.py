@@ -1,0 +1,273 @@
+"""
+The HTTP contract of a handler, on plain ASGI; :mod:`golive.jobs.fastapi` is the adapter to FastAPI.
+
+    POST {prefix}            wait: 200 and the result, or the status of the JobError
+    POST {prefix}/async      202, Location, Retry-After; also POST {prefix} with ``Prefer: respond-async``
+    GET  {prefix}/jobs/{id}  where the job is; 404 for an unknown one and for another tenant's
+
+Errors are RFC 9457 problem documents with a ``code``. An invalid body is 400, and nothing is stored of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from golive.errors import ConfigError, GoliveError
+from golive.jobs import log
+from golive.jobs.errors import InvalidPayloadError, KeyReusedError
+from golive.jobs.handlers import Handler
+from golive.jobs.model import Failure, Job
+from golive.timing import format_instant
+
+if TYPE_CHECKING:
+    from golive.jobs.app import Jobs
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Tenant = Callable[[Mapping[str, Any]], str]
+
+_KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"|([!#-~]{1,255})')
+_JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
+_JSON, _PROBLEM = b"application/json", b"application/problem+json"
+POLL_SECONDS = b"1"
+
+
+class Reply(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    content_type: bytes = _JSON
+
+
+class ProblemError(Exception):
+    """Ends the handling of a request with a problem document."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        self.status, self.code, self.detail = status, code, detail
+        super().__init__(detail)
+
+
+def state_tenant(scope: Mapping[str, Any]) -> str:
+    """The default: what an authentication layer left in ``request.state.tenant``, or no tenant."""
+    return str(scope.get("state", {}).get("tenant") or "")
+
+
+class Endpoints:
+    """The three routes of one handler. *prefix* is where they are mounted; see :meth:`Jobs.router` for the rest."""
+
+    def __init__(
+        self, jobs: Jobs, handler: Handler, prefix: str, body_style: Literal["snake", "camel"] = "snake",
+        headers: Mapping[str, str] | None = None, tenant: Tenant | None = None,
+    ) -> None:  # fmt: skip
+        if not re.fullmatch(r"(/[\w.~-]+)+", prefix):
+            raise ConfigError(f'jobs.router: prefix: expected a path such as "/api/reports", got {prefix!r}.')
+        if body_style not in ("snake", "camel"):
+            raise ConfigError(f'jobs.router: body_style: expected "snake" or "camel", got {body_style!r}.')
+        self.jobs = jobs
+        self.handler = handler
+        self.prefix = prefix
+        self._job_id = "jobId" if body_style == "camel" else "job_id"
+        self._headers = {name.lower().encode(): field for name, field in (headers or {}).items()}
+        self._tenant = tenant or state_tenant
+
+    async def wait(self, scope: Scope, receive: Receive) -> Reply:
+        """``POST {prefix}``."""
+        if _prefers_async(scope):
+            reply = await self.submit(scope, receive)
+            return reply._replace(headers=(*reply.headers, (b"preference-applied", b"respond-async")))
+        outcome = await self.jobs.run(
+            self.handler.name, await self._payload(scope, receive), tenant=self._tenant(scope)
+        )
+        if outcome.error is not None:
+            log.event("job.failed", level=log.ERROR, error=outcome.error, kind=self.handler.name, synchronous=True)
+        if outcome.failure is not None:
+            return _problem(outcome.failure.status, outcome.failure.code, outcome.failure.message)
+        return Reply(200, outcome.result or b"null")
+
+    async def submit(self, scope: Scope, receive: Receive) -> Reply:
+        """``POST {prefix}/async``."""
+        key = _idempotency_key(scope)
+        payload = await self._payload(scope, receive)
+        job = await self.jobs.submit(self.handler.name, payload, tenant=self._tenant(scope), idempotency_key=key)
+        url = f"{quote(scope['path'].rstrip('/').removesuffix('/async'))}/jobs/{job.id}"
+        body = msgspec.json.encode({"ok": True, self._job_id: job.id, "status": job.state, "url": url})
+        return Reply(202, body, ((b"location", url.encode()), (b"retry-after", POLL_SECONDS)))
+
+    async def status(self, scope: Scope, job_id: str) -> Reply:
+        """``GET {prefix}/jobs/{id}``."""
+        job = await self.jobs.get(job_id, tenant=self._tenant(scope))
+        if job is None or job.kind != self.handler.name:
+            return _problem(404, "job_unknown", "There is no such job.")
+        again = () if job.state.terminal else ((b"retry-after", POLL_SECONDS),)
+        return Reply(200, document(job), ((b"cache-control", b"no-store"), *again))
+
+    async def answer(self, work: Awaitable[Reply]) -> Reply:
+        """*work*'s reply, or the problem document for what it raised. Bugs pass through, to the framework's 500."""
+        try:
+            return await work
+        except ProblemError as problem:
+            return _problem(problem.status, problem.code, problem.detail)
+        except InvalidPayloadError as error:
+            return _problem(400, "payload_invalid", str(error))
+        except KeyReusedError as error:
+            return _problem(422, "idempotency_key_reused", str(error))
+        except GoliveError as error:  # the store; its message names files and hosts, so it is for the log
+            log.event("jobs.store_unavailable", level=log.ERROR, reason=str(error))
+            reply = _problem(503, "jobs_unavailable", "Jobs cannot be stored or read now. Try again.")
+            return reply._replace(headers=((b"retry-after", b"5"),))
+
+    async def _payload(self, scope: Scope, receive: Receive) -> bytes:
+        body = await self._body(scope, receive)
+        if not self._headers:
+            return body
+        try:
+            fields = msgspec.json.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidPayloadError(str(error)) from error
+        if not isinstance(fields, dict):
+            raise InvalidPayloadError("expected a JSON object")
+        given = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        fields |= {field: given[name] for name, field in self._headers.items() if name in given}
+        for name, field in self._headers.items():
+            if name not in given and field not in fields:
+                raise ProblemError(400, "header_missing", f"expected the header {name.decode()}, got none")
+        return msgspec.json.encode(fields)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        most = self.jobs.settings.payload_bytes_max
+        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        chunks, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ProblemError(400, "body_incomplete", "The connection closed before the body was complete.")
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            more = message.get("more_body", False)
+            if size > most:
+                raise ProblemError(413, "payload_too_large", f"expected at most {most} bytes")
+        if not size:
+            raise ProblemError(400, "payload_missing", "expected a JSON body, got none")
+        if not _JSON_TYPE.fullmatch(content_type):
+            raise ProblemError(415, "content_type_unsupported", "expected Content-Type: application/json")
+        return b"".join(chunks)
+
+
+def document(job: Job) -> bytes:
+    """The job as every interface shows it. What only operators may see (exceptions, workers, payloads) is left out."""
+    fields: dict[str, Any] = {
+        "id": job.id,
+        "status": job.state,
+        "kind": job.kind,
+        "created_at": _instant(job.created_at),
+        "started_at": _instant(job.started_at),
+        "finished_at": _instant(job.finished_at),
+        "attempts": job.attempts,
+        "attempts_max": job.attempts_max,
+    }
+    if job.result is not None:
+        fields["result"] = msgspec.Raw(job.result)
+    if job.failure is not None and job.result is None:
+        fields["error"] = _shown(job.failure)
+    return msgspec.json.encode(fields)
+
+
+def application(endpoints: Endpoints) -> AsgiApp:
+    """A plain ASGI app of the three routes, and of the lifespan."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(endpoints.jobs, receive, send)
+        elif scope["type"] == "http":
+            await send_reply(await _dispatch(endpoints, scope, receive), send)
+
+    return app
+
+
+async def send_reply(reply: Reply, send: Send) -> None:
+    """*reply* as ASGI messages."""
+    headers = [
+        (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode()), *reply.headers
+    ]  # fmt: skip
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def _dispatch(endpoints: Endpoints, scope: Scope, receive: Receive) -> Reply:
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    rest = path.removeprefix(endpoints.prefix)
+    routes: dict[str, tuple[str, Callable[[], Awaitable[Reply]]]] = {
+        "": ("POST", lambda: endpoints.wait(scope, receive)),
+        "/async": ("POST", lambda: endpoints.submit(scope, receive)),
+    }
+    if found := re.fullmatch(r"/jobs/([^/]+)", rest):
+        routes[rest] = ("GET", lambda: endpoints.status(scope, found[1]))
+    if rest == path or rest not in routes:
+        return _problem(404, "not_found", "There is nothing here.")
+    method, work = routes[rest]
+    if scope["method"] != method:
+        return _problem(405, "method_not_allowed", f"expected {method}")._replace(
+            headers=((b"allow", method.encode()),)
+        )
+    return await endpoints.answer(work())
+
+
+async def _lifespan(jobs: Jobs, receive: Receive, send: Send) -> None:
+    await receive()
+    try:
+        async with jobs.lifespan():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+    except GoliveError as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def _problem(status: int, code: str, detail: str) -> Reply:
+    try:
+        title = HTTPStatus(status).phrase
+    except ValueError:
+        title = "Error"
+    body = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
+    return Reply(status, msgspec.json.encode(body), content_type=_PROBLEM)
+
+
+def _shown(failure: Failure) -> dict[str, Any]:
+    return {"code": failure.code, "message": failure.message, "status": failure.status}
+
+
+def _instant(seconds: float | None) -> str | None:
+    return None if seconds is None else format_instant(datetime.fromtimestamp(seconds, UTC))
+
+
+def _prefers_async(scope: Scope) -> bool:
+    """RFC 7240. Several Prefer fields count as one; what we do not know is ignored."""
+    values = [value for name, value in scope["headers"] if name == b"prefer"]
+    preferences = b",".join(values).lower().split(b",") if values else ()
+    return any(each.split(b";")[0].strip() == b"respond-async" for each in preferences)
+
+
+def _idempotency_key(scope: Scope) -> str | None:
+    """The key, quoted or bare; ``"k"`` and ``k`` are the same. Source: draft-ietf-httpapi-idempotency-key-header-07."""
+    values = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    if not values:
+        return None
+    found = _KEY.fullmatch(values[0].decode("latin-1").strip()) if len(values) == 1 else None
+    if found is None:
+        raise ProblemError(
+            400, "idempotency_key_invalid", "expected one Idempotency-Key of 1 to 255 printable ASCII characters"
+        )
+    return found[2] or re.sub(r"\\(.)", r"\1", found[1])

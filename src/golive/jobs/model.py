@@ -1,0 +1,138 @@
+"""
+The records that cross the store's border: a job, what is submitted, what is claimed, how a run ended.
+
+Instants are seconds since the epoch (float) here and in the tables, and RFC 3339 on the wire. Payload and result are
+JSON bytes from end to end: they are decoded once, by the code that runs the handler.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import NewType
+
+import msgspec
+
+from golive.jobs.machine import Event, State
+
+JobId = NewType("JobId", str)
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why a run failed. *code* and *message* are for the client; *exception* is for the operator and never leaves."""
+
+    code: str
+    message: str
+    status: int = 500
+    retryable: bool = False
+    exception: str = ""
+
+
+class NewJob(msgspec.Struct, frozen=True):
+    """A job as it is submitted. *run_at* None means at once, by the store's clock."""
+
+    id: JobId
+    kind: str
+    payload: bytes
+    queue: str = "default"
+    tenant: str = ""
+    attempts_max: int = 3
+    priority: int = 0
+    run_at: float | None = None
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as the store knows it."""
+
+    id: JobId
+    kind: str
+    queue: str
+    tenant: str
+    state: State
+    priority: int
+    run_at: float
+    attempts: int
+    attempts_max: int
+    payload: bytes
+    created_at: float
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
+    worker: str | None = None
+    version: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    result: bytes | None = None
+    failure: Failure | None = None
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """The answer to a submission: the job, and False if an earlier one with the same key stands for it."""
+
+    job: Job
+    created: bool
+
+
+class Demand(msgspec.Struct, frozen=True):
+    """A worker's appetite: at most *limit* jobs of *kind* from *queue*."""
+
+    queue: str
+    kind: str
+    limit: int
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A job in the hands of one worker. *fence* is what proves it: see :mod:`golive.jobs.machine`."""
+
+    id: JobId
+    kind: str
+    queue: str
+    tenant: str
+    attempts: int
+    attempts_max: int
+    payload: bytes
+    created_at: float
+    worker: str
+    fence: int
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """How a claim ends: one of the events SUCCEED, FAIL, RETRY, HAND_BACK or CANCEL, with what belongs to it."""
+
+    id: JobId
+    worker: str
+    fence: int
+    event: Event
+    result: bytes | None = None
+    failure: Failure | None = None
+    delay_seconds: float = 0.0
+
+
+class Rescue(msgspec.Struct, frozen=True):
+    """A job whose lease ran out, and where it went."""
+
+    id: JobId
+    kind: str
+    state: State
+    worker: str
+    attempts: int
+
+
+def new_job_id() -> JobId:
+    """A UUIDv7: 74 random bits that nobody guesses, in order of time, so that new rows sit together. RFC 9562, 5.7."""
+    milliseconds = time.time_ns() // 1_000_000
+    chance = int.from_bytes(os.urandom(10))
+    low = 0x8000 | (chance >> 48) & 0x3FFF
+    return JobId(
+        f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-"
+        f"{0x7000 | chance >> 68:04x}-{low:04x}-{chance & 0xFFFFFFFFFFFF:012x}"
+    )
+
+
+def is_job_id(text: str) -> bool:
+    """True for the spelling :func:`new_job_id` produces. Anything else names no job."""
+    return _UUID.fullmatch(text) is not None

@@ -1,0 +1,74 @@
+"""
+What the jobs room needs from a store. ``golive.testing.jobs.JobStoreContract`` is the specification, executable.
+
+A store keeps time itself (leases are compared by one clock, the database's), commits before it answers, and groups
+concurrent callers into one commit. All methods may be called from any event loop and by several tasks at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from golive.jobs.machine import State
+from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Rescue, Settlement, Submission
+
+
+class JobStore(Protocol):
+    """
+    The record of all jobs.
+
+    Every method raises :class:`golive.errors.StateError` (its own files) or :class:`golive.errors.UnavailableError`
+    (a server) when the store cannot answer; nothing was stored in part then.
+    """
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date. Idempotent."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go. Idempotent."""
+        ...
+
+    async def submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
+        """
+        Make *jobs* durable, all or none. A key seen before in its tenant and kind yields the earlier job, whatever the
+        payload (compare fingerprints); the id of an earlier job yields that job, so a lost answer can be asked again.
+        """
+        ...
+
+    async def get(self, job: JobId) -> Job | None:
+        """The job, or None."""
+        ...
+
+    async def claim(
+        self, demands: Sequence[Demand], limit: int, worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """
+        At most *limit* due jobs, lowest priority number first, then oldest, each now running under a lease of
+        *lease_seconds*. No job is given to two workers. Of one kind never more than its demand.
+        """
+        ...
+
+    async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
+        """Renew the leases. Returns those of *claims* that are lost: rescued, finished or claimed by someone else."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """End claims. False where the claim is no longer held: a zombie's result changes nothing."""
+        ...
+
+    async def rescue(self, limit: int) -> list[Rescue]:
+        """Put jobs with an expired lease back (at most *limit*), or fail them: ``worker_lost`` at the last attempt."""
+        ...
+
+    async def depth(self) -> dict[tuple[str, State], int]:
+        """How many jobs are pending, running and failed, by queue; what is zero is left out."""
+        ...
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """
+        Call *wake*, from any thread, soon after jobs may have become claimable, by this process or another. A hint:
+        it may come without need and may be missed. Returns the function that ends the subscription.
+        """
+        ...

@@ -1,0 +1,172 @@
+"""
+Jobs in this process's memory: for tests and throw-away tools. Passes the suite every store passes; keeps nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from heapq import nsmallest
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from golive.jobs.machine import Event, State, after_expiry, move
+from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Rescue, Settlement, Submission
+
+
+class _Held(NamedTuple):
+    worker: str
+    fence: int
+    until: float
+
+
+class MemoryStore:
+    """See :class:`golive.jobs.ports.JobStore`. *clock* is seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # a worker renews its leases from a thread of its own
+        self._jobs: dict[JobId, Job] = {}
+        self._keys: dict[tuple[str, str, str], JobId] = {}
+        self._held: dict[JobId, _Held] = {}
+        self._fences: Counter[JobId] = Counter()
+        self._listeners: list[Callable[[], None]] = []
+
+    async def open(self) -> None:
+        """See the port."""
+
+    async def close(self) -> None:
+        """See the port. The jobs stay with this object, as a file would keep them."""
+
+    async def submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
+        """See the port."""
+        with self._lock:
+            submissions = [self._submit(new) for new in jobs]
+        for wake in tuple(self._listeners):
+            wake()
+        return submissions
+
+    async def get(self, job: JobId) -> Job | None:
+        """See the port."""
+        return self._jobs.get(job)
+
+    async def claim(
+        self, demands: Sequence[Demand], limit: int, worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """See the port."""
+        now = self._clock()
+        with self._lock:
+            due = [job for job in self._jobs.values() if job.state is State.PENDING and job.run_at <= now]
+            chosen = [job for demand in demands for job in _first(demand.limit, _matching(due, demand))]
+            return [self._claim(job, worker, now, lease_seconds, version) for job in _first(limit, chosen)]
+
+    async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
+        """See the port."""
+        with self._lock:
+            for claim in claims:
+                if self._holds(claim):
+                    self._held[claim.id] = _Held(claim.worker, claim.fence, self._clock() + lease_seconds)
+            return [claim for claim in claims if not self._holds(claim)]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """See the port."""
+        with self._lock:
+            return [self._settle(settlement) for settlement in settlements]
+
+    async def rescue(self, limit: int) -> list[Rescue]:
+        """See the port."""
+        with self._lock:
+            expired = [job for job, held in self._held.items() if held.until < self._clock()]
+            return [self._rescue(self._jobs[job]) for job in expired[:limit]]
+
+    async def depth(self) -> dict[tuple[str, State], int]:
+        """See the port."""
+        counted = (State.PENDING, State.RUNNING, State.FAILED)
+        return dict(Counter((job.queue, job.state) for job in self._jobs.values() if job.state in counted))
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """See the port."""
+        self._listeners.append(wake)
+        return lambda: self._listeners.remove(wake)
+
+    def _submit(self, new: NewJob) -> Submission:
+        key = None if new.idempotency_key is None else (new.tenant, new.kind, new.idempotency_key)
+        earlier = (self._keys.get(key) if key else None) or (new.id if new.id in self._jobs else None)
+        if earlier:
+            return Submission(self._jobs[earlier], created=False)
+        now = self._clock()
+        job = Job(
+            new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority,
+            now if new.run_at is None else new.run_at, 0, new.attempts_max, new.payload, now,
+            new.idempotency_key, new.fingerprint,
+        )  # fmt: skip
+        self._jobs[new.id] = job
+        if key:
+            self._keys[key] = new.id
+        return Submission(job, created=True)
+
+    def _claim(self, job: Job, worker: str, now: float, lease_seconds: float, version: str | None) -> Claim:
+        attempts = job.attempts + 1
+        self._jobs[job.id] = replace(
+            job, state=move(job.state, Event.CLAIM), attempts=attempts, worker=worker, version=version, started_at=now
+        )
+        self._fences[job.id] += 1
+        fence = self._fences[job.id]
+        self._held[job.id] = _Held(worker, fence, now + lease_seconds)
+        return Claim(
+            job.id,
+            job.kind,
+            job.queue,
+            job.tenant,
+            attempts,
+            job.attempts_max,
+            job.payload,
+            job.created_at,
+            worker,
+            fence,
+        )
+
+    def _holds(self, claim: Claim | Settlement) -> bool:
+        held = self._held.get(claim.id)
+        return held is not None and (held.worker, held.fence) == (claim.worker, claim.fence)
+
+    def _settle(self, settlement: Settlement) -> bool:
+        if not self._holds(settlement):
+            return False
+        job, now = self._jobs[settlement.id], self._clock()
+        state = move(job.state, settlement.event)
+        self._release(
+            replace(
+                job,
+                state=state,
+                result=settlement.result,
+                failure=settlement.failure or job.failure,
+                run_at=job.run_at if state.terminal else now + settlement.delay_seconds,
+                finished_at=now if state.terminal else None,
+                attempts=job.attempts - (settlement.event is Event.HAND_BACK),
+            )
+        )
+        return True
+
+    def _rescue(self, job: Job) -> Rescue:
+        state, now = move(job.state, after_expiry(job.attempts, job.attempts_max)), self._clock()
+        failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
+        self._release(
+            replace(job, state=state, failure=failure, run_at=now, finished_at=now if state.terminal else None)
+        )
+        return Rescue(job.id, job.kind, state, job.worker or "", job.attempts)
+
+    def _release(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        del self._held[job.id]
+
+
+def _matching(jobs: Iterable[Job], demand: Demand) -> Iterable[Job]:
+    return (job for job in jobs if (job.queue, job.kind) == (demand.queue, demand.kind))
+
+
+def _first(limit: int, jobs: Iterable[Job]) -> list[Job]:
+    return nsmallest(limit, jobs, key=lambda job: (job.priority, job.run_at, job.id))

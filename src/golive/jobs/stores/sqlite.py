@@ -1,0 +1,147 @@
+"""
+Jobs in a SQLite file: the embedded default. Durable (FULL), shared by the processes of one machine.
+
+Writes go through one :class:`~golive.jobs.stores.lane.Lane` per process, reads through another; SQLite's own lock
+orders the processes. Other processes' commits are noticed by polling ``pragma data_version``, which reads a counter in
+shared memory. Time is this machine's clock: all users of the file share it.
+
+Left out: network file systems (no shared memory) and more than one machine; that is what PostgreSQL is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from golive.db.sqlite import Connection, connect, migrate, storage_errors
+from golive.jobs.machine import State
+from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.stores import sqlite_statements as statements
+from golive.jobs.stores.lane import Lane
+
+T = TypeVar("T")
+
+#: How often another process's commits are looked for. One look costs some 5 microseconds.
+WATCH_SECONDS = 0.003
+
+
+class SqliteStore:
+    """See :class:`golive.jobs.ports.JobStore`. *clock* is seconds since the epoch; a test may own it."""
+
+    def __init__(self, path: str | Path, table: str = "block_jobs", clock: Callable[[], float] = time.time) -> None:
+        self.path = Path(path)
+        self._sql = statements.Statements(table)
+        self._clock = clock
+        self._opening = asyncio.Lock()
+        self._writer: Lane | None = None
+        self._reader: Lane | None = None
+        self._watch: _Watch | None = None
+
+    async def open(self) -> None:
+        """See the port."""
+        async with self._opening:
+            if self._writer is None:
+                writing, reading = await asyncio.to_thread(self._connect)
+                self._watch = _Watch(self.path)
+                self._reader = Lane(reading, "golive-jobs-reader", "deferred")
+                self._writer = Lane(writing, "golive-jobs-writer", "immediate")
+
+    async def close(self) -> None:
+        """See the port."""
+        async with self._opening:
+            writer, reader, watch = self._writer, self._reader, self._watch
+            self._writer = self._reader = self._watch = None
+            if writer and reader and watch:
+                await asyncio.gather(writer.close(), reader.close(), asyncio.to_thread(watch.close))
+
+    async def submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
+        """See the port."""
+        submissions = await self._write(partial(self._sql.submit, jobs=jobs, now=self._clock()))
+        assert self._watch
+        self._watch.ring()  # the workers of this process need not wait for the next look
+        return submissions
+
+    async def get(self, job: JobId) -> Job | None:
+        """See the port."""
+        assert self._reader, "open() comes first"
+        return await self._reader.run(partial(self._sql.get, job=job))
+
+    async def claim(
+        self, demands: Sequence[Demand], limit: int, worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """See the port."""
+        now = self._clock()
+        work = partial(self._sql.claim, demands=demands, limit=limit, worker=worker, version=version)
+        return await self._write(partial(work, now=now, lease_until=now + lease_seconds))
+
+    async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
+        """See the port."""
+        return await self._write(partial(self._sql.extend, claims=claims, lease_until=self._clock() + lease_seconds))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """See the port."""
+        return await self._write(partial(self._sql.settle, settlements=settlements, now=self._clock()))
+
+    async def rescue(self, limit: int) -> list[Rescue]:
+        """See the port."""
+        return await self._write(partial(self._sql.rescue, limit=limit, now=self._clock()))
+
+    async def depth(self) -> dict[tuple[str, State], int]:
+        """See the port."""
+        assert self._reader, "open() comes first"
+        return await self._reader.run(self._sql.depth)
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """See the port."""
+        assert self._watch, "open() comes first"
+        return self._watch.subscribe(wake)
+
+    def _write(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        assert self._writer, "open() comes first"
+        return self._writer.run(work)
+
+    def _connect(self) -> tuple[Connection, Connection]:
+        writing = connect(self.path, check_same_thread=False)
+        migrate(writing, self._sql.steps, f"jobs:{self._sql.table}")
+        return writing, connect(self.path, create=False, check_same_thread=False)
+
+
+class _Watch:
+    """A thread that looks for other processes' commits, while anybody listens."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listeners: list[Callable[[], None]] = []
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.append(wake)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._main, name="golive-jobs-watch", daemon=True)
+            self._thread.start()
+        return lambda: self._listeners.remove(wake)
+
+    def ring(self) -> None:
+        for wake in tuple(self._listeners):
+            wake()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _main(self) -> None:
+        with storage_errors(self._path), closing(connect(self._path, create=False)) as connection:
+            seen = None
+            while not self._closing.wait(WATCH_SECONDS):
+                version = connection.execute("pragma data_version").fetchone()[0] if self._listeners else seen
+                if version != seen:
+                    seen = version
+                    self.ring()

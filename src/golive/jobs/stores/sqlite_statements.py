@@ -1,0 +1,209 @@
+"""
+The SQL of the SQLite store: one function per operation, each inside a transaction its caller opened.
+
+Every function is safe to repeat from the start. The table refuses states the machine does not know, and moves it does
+not allow, by a check and a trigger rendered from :mod:`golive.jobs.machine`: no other program can bend a job either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from golive.db.sqlite import Connection
+from golive.jobs.machine import LEGAL_MOVES, Event, State, after_expiry, move
+from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Rescue, Settlement, Submission
+
+_SCHEMA = """
+    create table $table (
+        id text primary key,
+        kind text not null,
+        queue text not null,
+        tenant text not null,
+        state text not null check (state in ($states)),
+        priority integer not null,
+        run_at real not null,
+        attempts integer not null default 0,
+        attempts_max integer not null check (attempts_max >= 1),
+        payload text not null,
+        created_at real not null,
+        idempotency_key text,
+        fingerprint blob,
+        worker text,
+        version text,
+        started_at real,
+        finished_at real,
+        result text,
+        failure text,
+        fence integer not null default 0,
+        lease_until real,
+        check ((state = 'running') = (lease_until is not null)),
+        check ((state in ('succeeded', 'failed', 'cancelled')) = (finished_at is not null))
+    ) without rowid;
+    create index $table_pending on $table (queue, kind, priority, run_at, id) where state = 'pending';
+    create index $table_running on $table (lease_until) where state = 'running';
+    create index $table_failed on $table (queue, finished_at) where state = 'failed';
+    create unique index $table_key on $table (tenant, kind, idempotency_key) where idempotency_key is not null;
+    create trigger $table_moves before update of state on $table
+        when old.state || '>' || new.state not in ($moves)
+        begin select raise(abort, 'illegal job transition'); end;
+"""
+
+#: What one demand finds.
+_DUE = (
+    "select * from (select id, priority, run_at from $table where state = 'pending' and queue = ? and kind = ? "
+    "and run_at <= ? order by priority, run_at, id limit ?)"
+)
+
+#: The columns of :class:`Job`, in its order.
+_JOB = (
+    "id, kind, queue, tenant, state, priority, run_at, attempts, attempts_max, payload, created_at, idempotency_key, "
+    "fingerprint, worker, version, started_at, finished_at, result, failure"
+)
+
+_decode_failure = msgspec.json.Decoder(Failure).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Statements:
+    """The operations of one table. *table* has been checked by the settings: it is part of the SQL."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        states = ", ".join(f"'{state}'" for state in State)
+        moves = ", ".join(sorted(f"'{before}>{after}'" for before, after in LEGAL_MOVES))
+        self.steps = [self._sql(_SCHEMA.replace("$states", states).replace("$moves", moves))]
+        self._insert = self._sql(
+            "insert into $table (id, kind, queue, tenant, state, priority, run_at, attempts_max, payload, created_at, "
+            "idempotency_key, fingerprint) values (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
+        )
+        self._by_id = self._sql("select $job from $table where id = ?")
+        self._by_key = self._sql("select $job from $table where tenant = ? and kind = ? and idempotency_key = ?")
+        self._claim = (
+            "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
+            "lease_until = ?, version = ?, started_at = ? where id in (select id from ($due) "
+            "order by priority, run_at, id limit ?) returning priority, run_at, id, kind, queue, tenant, attempts, "
+            "attempts_max, payload, created_at, fence"
+        )
+        self._extend = self._sql(
+            "update $table set lease_until = ? where id = ? and worker = ? and fence = ? and state = 'running'"
+        )
+        self._settle = self._sql(
+            "update $table set state = ?, result = ?, failure = coalesce(?, failure), run_at = coalesce(?, run_at), "
+            "finished_at = ?, attempts = attempts - ?, lease_until = null "
+            "where id = ? and worker = ? and fence = ? and state = 'running'"
+        )
+        self._expired = self._sql(
+            "select id, kind, worker, attempts, attempts_max from $table "
+            "where state = 'running' and lease_until < ? order by lease_until limit ?"
+        )
+        self._release = self._sql(
+            "update $table set state = ?, failure = ?, run_at = ?, finished_at = ?, lease_until = null where id = ?"
+        )
+        self._depth = self._sql(
+            "select queue, state, count(*) from $table where state = 'pending' group by queue union all "
+            "select queue, state, count(*) from $table where state = 'running' group by queue union all "
+            "select queue, state, count(*) from $table where state = 'failed' group by queue"
+        )
+
+    def submit(self, connection: Connection, *, jobs: Sequence[NewJob], now: float) -> list[Submission]:
+        """See the port."""
+        return [self._submit(connection, new, now) for new in jobs]
+
+    def get(self, connection: Connection, *, job: JobId) -> Job | None:
+        """See the port."""
+        row = connection.execute(self._by_id, (job,)).fetchone()
+        return _job(row) if row else None
+
+    def claim(
+        self, connection: Connection, *, demands: Sequence[Demand], limit: int, worker: str, version: str | None,
+        now: float, lease_until: float,
+    ) -> list[Claim]:  # fmt: skip
+        """See the port."""
+        if not demands:
+            return []
+        wanted = [value for demand in demands for value in (demand.queue, demand.kind, now, demand.limit)]
+        rows = connection.execute(
+            self._claim_sql(len(demands)), (worker, lease_until, version, now, *wanted, limit)
+        ).fetchall()
+        rows.sort()  # (priority, run_at, id, ...): "returning" promises no order
+        return [
+            Claim(id_, kind, queue, tenant, attempts, attempts_max, payload.encode(), created_at, worker, fence)
+            for _, _, id_, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence in rows
+        ]
+
+    def extend(self, connection: Connection, *, claims: Sequence[Claim], lease_until: float) -> list[Claim]:
+        """See the port."""
+        return [
+            claim
+            for claim in claims
+            if connection.execute(self._extend, (lease_until, claim.id, claim.worker, claim.fence)).rowcount == 0
+        ]
+
+    def settle(self, connection: Connection, *, settlements: Sequence[Settlement], now: float) -> list[bool]:
+        """See the port."""
+        return [connection.execute(self._settle, _settling(each, now)).rowcount == 1 for each in settlements]
+
+    def rescue(self, connection: Connection, *, limit: int, now: float) -> list[Rescue]:
+        """See the port."""
+        rescues = []
+        for id_, kind, worker, attempts, attempts_max in connection.execute(self._expired, (now, limit)).fetchall():
+            state = move(State.RUNNING, after_expiry(attempts, attempts_max))
+            failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
+            finished_at = now if state.terminal else None
+            connection.execute(self._release, (state, _encode(failure).decode(), now, finished_at, id_))
+            rescues.append(Rescue(id_, kind, state, worker, attempts))
+        return rescues
+
+    def depth(self, connection: Connection) -> dict[tuple[str, State], int]:
+        """See the port."""
+        return {(queue, State(state)): count for queue, state, count in connection.execute(self._depth)}
+
+    def _sql(self, text: str) -> str:
+        return text.replace("$table", self.table).replace("$job", _JOB)
+
+    def _submit(self, connection: Connection, new: NewJob, now: float) -> Submission:
+        run_at = now if new.run_at is None else new.run_at
+        inserted = connection.execute(
+            self._insert,
+            (new.id, new.kind, new.queue, new.tenant, new.priority, run_at, new.attempts_max, new.payload.decode(), now,
+             new.idempotency_key, new.fingerprint),
+        ).rowcount  # fmt: skip
+        if inserted:
+            job = Job(
+                new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority, run_at, 0, new.attempts_max,
+                new.payload, now, new.idempotency_key, new.fingerprint,
+            )  # fmt: skip
+            return Submission(job, created=True)
+        earlier = connection.execute(self._by_key, (new.tenant, new.kind, new.idempotency_key)).fetchone()
+        return Submission(_job(earlier or connection.execute(self._by_id, (new.id,)).fetchone()), created=False)
+
+    def _claim_sql(self, demands: int) -> str:
+        """Per demand a walk of the pending index that stops at its limit; together ordered and cut once more."""
+        return self._claim.replace("$due", " union all ".join([_DUE] * demands)).replace("$table", self.table)
+
+
+def _settling(settlement: Settlement, now: float) -> tuple[Any, ...]:
+    state = move(State.RUNNING, settlement.event)
+    return (
+        state,
+        None if settlement.result is None else settlement.result.decode(),
+        None if settlement.failure is None else _encode(settlement.failure).decode(),
+        None if state.terminal else now + settlement.delay_seconds,
+        now if state.terminal else None,
+        1 if settlement.event is Event.HAND_BACK else 0,
+        settlement.id,
+        settlement.worker,
+        settlement.fence,
+    )
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    values = list(row)
+    values[4] = State(values[4])
+    values[9] = values[9].encode()
+    values[17] = None if values[17] is None else values[17].encode()
+    values[18] = None if values[18] is None else _decode_failure(values[18])
+    return Job(*values)
