@@ -8,24 +8,22 @@ nothing else; the stores open when the service starts.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from blocks import problems
 from blocks.routes import api_router
 from blocks.service import RankedBlocks, rank_for
-from blocks.snapshots import SMOKE, SnapshotStore
+from blocks.snapshots import SMOKE, SnapshotStore, beside
 from blocks.venues import load_city
 from blocks.wire import SnapshotRequest
 from golive import Chassis, JobContext, Jobs
 
 load_city()  # data that cannot be read stops the start, not the first request
 jobs = Jobs.from_env()
-snapshots = SnapshotStore(Path(os.environ.get("BLOCKS_SNAPSHOTS_PATH", ".golive/snapshots.db")))
+snapshots = SnapshotStore(beside(jobs.settings.url))
 chassis = Chassis.from_env()
 
 

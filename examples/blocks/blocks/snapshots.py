@@ -52,6 +52,17 @@ SMOKE = Snapshot(
 """A Friday afternoon in the middle of the city. Every store has it, for the checks after a deployment."""
 
 
+def beside(jobs_url: str) -> Path:
+    """
+    Where the snapshots lie: in the folder of the job store, because both must outlive a release and be shared by all.
+
+    Args:
+        jobs_url: ``sqlite:///.golive/jobs.db``; a store that is no file leaves them in ``.golive``.
+    """
+    scheme, _, path = jobs_url.partition(":///")
+    return (Path(path) if scheme == "sqlite" else Path(".golive/jobs.db")).with_name("snapshots.db")
+
+
 class SnapshotStore:
     """Snapshots in an SQLite file. Any thread may use it; it opens on first use, so that an import touches no file."""
 

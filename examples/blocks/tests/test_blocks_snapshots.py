@@ -11,7 +11,7 @@ import pytest
 
 from blocks import snapshots as module
 from blocks.processor import BlocksProcessorError, Driver
-from blocks.snapshots import SMOKE, SnapshotStore
+from blocks.snapshots import SMOKE, SnapshotStore, beside
 from blocks.travel import Position
 
 HERE = Driver(Position(41.19, -70.93), datetime(2025, 11, 3, 20, 0))
@@ -86,3 +86,10 @@ def test_many_threads_share_one_store(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len({store.get(each).id for each in taken}) == 16
+
+
+def test_snapshots_lie_beside_the_jobs() -> None:
+    """Whatever makes the job store shared between releases makes the snapshots shared too."""
+    assert beside("sqlite:////srv/state/jobs.db") == Path("/srv/state/snapshots.db")
+    assert beside("sqlite:///.golive/jobs.db") == Path(".golive/snapshots.db")
+    assert beside("postgresql://db.internal/jobs") == Path(".golive/snapshots.db")
