@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from golive.chassis.core import Core
+from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
 from golive.chassis.httpmetrics import HttpMetrics
 from golive.chassis.lifecycle import Lifecycle
@@ -58,6 +59,7 @@ class Chassis:
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
+        self.cors = Cors(self.settings.cors) if self.settings.cors is not None else None
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
         self.checks = Checks(self._check_changed)
         self.operations = Operations(self)

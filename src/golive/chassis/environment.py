@@ -91,6 +91,12 @@ READERS: dict[str, Callable[[str], Any]] = {
     "routes_max": _count,
     "latency_edges_seconds": _numbers,
     "access_log": _flag,
+    "cors_origins": _list,
+    "cors_subdomains_of": _list,
+    "cors_methods": _list,
+    "cors_headers": _list,
+    "cors_credentials": _flag,
+    "cors_max_age": _duration,
 }
 
 #: alias -> the setting it feeds and how it is read. The documents teams bring use these names.
@@ -100,6 +106,8 @@ ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "GOLIVE_ENV": ("environment", _text),
     "SHUTDOWN_GRACE_SECONDS": ("grace", _seconds),
     "KEEP_ALIVE_SECONDS": ("keep_alive", _seconds),
+    "CORS_ORIGINS": ("cors_origins", _list),
+    "CORS_ALLOW_CREDENTIALS": ("cors_credentials", _flag),
 }
 
 
@@ -121,6 +129,8 @@ def read(environ: Mapping[str, str] | None = None) -> ChassisSettings:
         if setting in values and values[setting] != value:
             faults.append(f"{variable}: disagrees with {origins[setting]}. Set one of them.")
         values[setting], origins[setting] = value, variable
+    if values.get("environment") == "production" and "CORS_ORIGINS" in environ and "cors_origins" not in values:
+        faults.append("CORS_ORIGINS: expected at least one origin in production, got none. List them or unset it.")
     return _settings(values, origins, faults)
 
 

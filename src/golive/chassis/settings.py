@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
+from golive.chassis.cors import DEFAULT_HEADERS, DEFAULT_METHODS, CorsRules
 from golive.errors import ConfigError
 
 #: Upper edges in seconds. 1, 3, 5, 90 and 120 s are the thresholds of the SLO tables golive grew up with, so that
@@ -49,6 +50,8 @@ class ChassisSettings:
         routes_max: route templates that get their own metric series; the others share ``__overflow__``.
         latency_edges_seconds: upper edges of the latency histogram, ascending.
         access_log: write one JSON line per request.
+        cors_origins, cors_subdomains_of, cors_methods, cors_headers, cors_credentials, cors_max_age: see
+            :class:`golive.chassis.cors.CorsRules`; no origin at all means no cross-origin rules.
 
     Raises: ConfigError with every fault found.
     """
@@ -67,6 +70,26 @@ class ChassisSettings:
     routes_max: int = 1000
     latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
     access_log: bool = True
+    cors_origins: tuple[str, ...] = ()
+    cors_subdomains_of: tuple[str, ...] = ()
+    cors_methods: tuple[str, ...] = DEFAULT_METHODS
+    cors_headers: tuple[str, ...] = DEFAULT_HEADERS
+    cors_credentials: bool = False
+    cors_max_age: timedelta = timedelta(minutes=10)
+
+    @property
+    def cors(self) -> CorsRules | None:
+        """The cross-origin rules, or None when there are none."""
+        if not self.cors_origins and not self.cors_subdomains_of:
+            return None
+        return CorsRules(
+            origins=self.cors_origins,
+            subdomains_of=self.cors_subdomains_of,
+            methods=self.cors_methods,
+            headers=self.cors_headers,
+            credentials=self.cors_credentials,
+            max_age_seconds=round(self.cors_max_age.total_seconds()),
+        )
 
     def __post_init__(self) -> None:
         faults = list(_faults(self))
@@ -93,7 +116,15 @@ def _faults(settings: ChassisSettings) -> list[str]:
         *_path_faults(settings),
         *_metric_faults(settings),
         *_name_faults(settings),
+        *_cors_faults(settings),
     ]
+
+
+def _cors_faults(settings: ChassisSettings) -> list[str]:
+    rules = settings.cors
+    if rules is None:
+        return []
+    return [f"chassis.{fault}" for fault in rules.faults(production=settings.environment == "production")]
 
 
 def _name_faults(settings: ChassisSettings) -> list[str]:
@@ -118,7 +149,7 @@ def _duration_faults(settings: ChassisSettings) -> list[str]:
     ]
     faults += [
         f"chassis.{name}: expected a duration > 0s, got {getattr(settings, name)}."
-        for name in ("keep_alive", "retry_after", "loop_stall_max")
+        for name in ("keep_alive", "retry_after", "loop_stall_max", "cors_max_age")
         if getattr(settings, name) <= zero
     ]
     return faults

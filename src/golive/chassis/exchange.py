@@ -1,0 +1,190 @@
+"""
+One request and its answer, as the outermost layer sees them.
+
+Headers are read in one pass and the answer goes through one ``send``, so that id, trace, cross-origin headers, metrics
+and the log line cost one function call together and cannot disagree.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from golive.chassis import requestid
+from golive.chassis.lifecycle import Phase
+from golive.chassis.log import timestamp
+from golive.chassis.problem import send_problem
+from golive.chassis.trace import Trace, read_traceparent
+from golive.chassis.types import Message, Scope, Send
+
+if TYPE_CHECKING:
+    from golive.chassis.core import Core
+
+#: The status in logs and metrics of a request whose caller went away (nginx's convention); never sent.
+CLIENT_CLOSED = 499
+
+
+class Exchange:
+    """One request and its answer as the outermost layer sees them; :meth:`send` is what the app is given."""
+
+    __slots__ = (
+        "_began", "_core", "_recorded", "_replaced", "_send", "_sent", "http1", "is_preflight", "operational", "origin",
+        "path", "request_id", "root_path", "scope", "started", "status", "trace",
+    )  # fmt: skip
+
+    def __init__(self, core: Core, scope: Scope, send: Send) -> None:
+        self._began = time.perf_counter()
+        self._core = core
+        self._send = send
+        self._sent = 0
+        self._recorded = False
+        self._replaced = False
+        self.scope = scope
+        self.status = 0
+        self.started = False
+        self.operational = False
+        self.http1 = scope.get("http_version", "1.1")[0] == "1"
+        root_path = self.root_path = scope.get("root_path", "")
+        path: str = scope["path"]
+        self.path = path[len(root_path) :] if root_path and path.startswith(root_path) else path
+        self.origin = b""
+        self.is_preflight = False
+        self._read_headers(scope)
+
+    def _read_headers(self, scope: Scope) -> None:
+        """One pass over the request's headers for everything this layer wants to know."""
+        ids: list[bytes] = []
+        traces: list[bytes] = []
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                ids.append(value)
+            elif name == b"traceparent":
+                traces.append(value)
+            elif name == b"origin":
+                self.origin = value
+            elif name == b"access-control-request-method":
+                self.is_preflight = scope["method"] == "OPTIONS" and bool(self.origin or _has_origin(scope))
+        accepted = requestid.accept(ids[0]) if len(ids) == 1 else ""
+        self._replaced = bool(ids) and not accepted
+        self.trace = self._read_trace(traces)
+        self.request_id = accepted or self.trace.trace_id
+        scope.setdefault("state", {})["request_id"] = self.request_id
+
+    def _read_trace(self, given: list[bytes]) -> Trace:
+        """The caller's trace; a malformed one ends here, and its state with it, also for tracers inside the app."""
+        accepted = read_traceparent(given) if given else None
+        if accepted is not None:
+            return accepted
+        fresh = Trace(requestid.new_request_id(), os.urandom(8).hex(), "00")
+        if given:
+            kept = [pair for pair in self.scope["headers"] if pair[0] not in (b"traceparent", b"tracestate")]
+            self.scope["headers"] = [*kept, (b"traceparent", f"00-{fresh.trace_id}-{fresh.parent_id}-00".encode())]
+        return fresh
+
+    async def send(self, message: Message) -> None:
+        """Pass *message* on: the head with our headers, and the last part of the body is the end of the request."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.started, self.status = True, message["status"]
+            await self._send({**message, "headers": self._headers(message)})
+        elif kind == "http.response.body":
+            self._sent += len(message.get("body", b""))
+            await self._send(message)
+            if not message.get("more_body"):
+                self.finish()
+        else:
+            await self._send(message)
+
+    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
+        headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
+        headers.append((b"x-request-id", self.request_id.encode()))
+        cors = self._core.chassis.cors
+        if cors is not None and not self.operational:
+            headers = [pair for pair in headers if not pair[0].lower().startswith(b"access-control-allow-origin")]
+            headers.extend(cors.answer_headers(self.origin))
+        if (
+            self._core.chassis.lifecycle.closing
+            and self.http1
+            and not any(name.lower() == b"connection" for name, _ in headers)
+        ):
+            headers.append((b"connection", b"close"))
+        return headers
+
+    async def failed(self, error: BaseException) -> None:
+        """The app raised: tell the log what and the caller nothing."""
+        gone = _is_gone(error)
+        if not gone:
+            self._log_error(error)
+        if self.started:
+            self.status = CLIENT_CLOSED if gone else 500
+        elif not gone:
+            await send_problem(self.send, 500, "The service failed to answer.", request_id=self.request_id)
+        elif self._core.chassis.lifecycle.phase is Phase.DRAINING:
+            await send_problem(
+                self.send, 503, "The service stopped before it could answer.", request_id=self.request_id
+            )
+
+    def must_abort(self, error: BaseException) -> bool:
+        """Whether *error* must reach the server: only that way is a half-sent answer cut instead of ended."""
+        return not isinstance(error, Exception) or (self.started and self.status == 500 and not self._recorded)
+
+    def finish(self) -> None:
+        """Count and log the request, once. The probes of the operator are neither."""
+        if self._recorded or self.operational:
+            return
+        self._recorded = True
+        chassis = self._core.chassis
+        seconds = time.perf_counter() - self._began
+        route = self._core.names.name(self.scope, self.root_path)
+        status = self.status or CLIENT_CLOSED
+        chassis.http_metrics.record(self.scope["method"], route, status, seconds)
+        if chassis.settings.access_log:
+            chassis.log.record(self._line(route, status, seconds))
+
+    def _line(self, route: str, status: int, seconds: float) -> dict[str, object]:
+        """The log line. The query string is left out: it is where secrets and addresses travel."""
+        scope, chassis = self.scope, self._core.chassis
+        client = scope.get("client")
+        line: dict[str, object] = {
+            "ts": timestamp(time.time()),
+            "level": "info" if status < 500 else "error",
+            "event": "request",
+            "method": scope["method"],
+            "path": self.path[:2048],
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 2),
+            "bytes": self._sent,
+            "request_id": self.request_id,
+            "trace_id": self.trace.trace_id,
+            "client": client[0] if client else None,
+            "version": chassis.settings.version,
+        }
+        if self._replaced:
+            line["request_id_replaced"] = True
+        return line
+
+    def _log_error(self, error: BaseException) -> None:
+        trace = "".join(traceback.format_exception(error))
+        self._core.chassis.log.event(
+            "unhandled_exception",
+            level="error",
+            request_id=self.request_id,
+            method=self.scope["method"],
+            path=self.path[:2048],
+            error=type(error).__name__,
+            trace=trace[-16_384:],
+        )
+
+
+def _has_origin(scope: Scope) -> bool:
+    return any(name == b"origin" for name, _ in scope["headers"])
+
+
+def _is_gone(error: BaseException) -> bool:
+    """
+    Cancelled by the server, or the caller hung up (Starlette's ClientDisconnect, by name: we do not import Starlette).
+    """
+    return not isinstance(error, Exception) or type(error).__name__ in ("ClientDisconnect", "ClientDisconnected")
