@@ -1,0 +1,114 @@
+"""
+What the deployer remembers about a version it started, so that the next controller finds it: one small file each.
+
+The file is written after the process was started. A controller that dies in between leaves a process that no file
+names; it carries a mark in its environment and is ended before the version is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from golive.rollout.files import replace_file
+from golive.rollout.ports import Arm
+from golive.rollout.processes import Process, alive, with_environment
+from golive.rollout.versions import check_version
+
+LOG_BYTES_MAX = 10 * 1024 * 1024
+"""A log longer than this is set aside as ``<version>.log.1`` when the version is started the next time."""
+MARK = "GOLIVE_INSTANCE"
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """
+    One started version.
+
+    Attributes:
+        address: where it answers, ``host:port``.
+        since: when it was started, seconds of the epoch.
+        started: seconds of the epoch when its start-up was first seen done; None before.
+        ready: whether it was ever seen ready.
+    """
+
+    version: str
+    process: Process
+    address: str
+    since: float
+    started: float | None = None
+    ready: bool = False
+
+    @property
+    def arm(self) -> Arm:
+        """What the router needs to know."""
+        return Arm(self.version, self.address)
+
+
+class Instances:
+    """The files below *directory*: ``instances/<version>.json`` and ``logs/<version>.log``."""
+
+    def __init__(self, directory: Path) -> None:
+        self._records = directory / "instances"
+        self._logs = directory / "logs"
+        self.lock = directory / "lock"
+
+    def find(self, version: str) -> Instance | None:
+        """What was started under that name, dead or alive; None when nothing was, or it was stopped."""
+        try:
+            return msgspec.json.decode(self._record(version).read_bytes(), type=Instance)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def living(self) -> Iterator[Instance]:
+        """Every instance whose process runs."""
+        for path in sorted(self._records.glob("*.json")):
+            instance = self.find(path.name.removesuffix(".json"))
+            if instance is not None and alive(instance.process):
+                yield instance
+
+    def save(self, instance: Instance) -> None:
+        """Remember *instance*."""
+        self._records.mkdir(parents=True, exist_ok=True)
+        replace_file(self._record(instance.version), msgspec.json.encode(instance))
+
+    def forget(self, version: str) -> None:
+        """The version was stopped on purpose. Its log stays."""
+        self._record(version).unlink(missing_ok=True)
+
+    def orphans(self, version: str) -> list[Process]:
+        """Processes of *version*, and children of them, that no record names."""
+        instance = self.find(version)
+        known = instance.process if instance is not None and alive(instance.process) else None
+        return [process for process in with_environment(MARK, self.mark(version)) if process != known]
+
+    def mark(self, version: str) -> str:
+        """What the environment of the processes of *version* says."""
+        return f"{self._records}/{check_version(version)}"
+
+    def log(self, version: str) -> Path:
+        """The log of *version*, set aside first if it grew too long."""
+        self._logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self.log_path(version)
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_name(path.name + ".1"))
+        return path
+
+    def log_path(self, version: str) -> Path:
+        """Where the output of *version* goes."""
+        return self._logs / f"{check_version(version)}.log"
+
+    def log_tail(self, version: str, lines: int = 5) -> str:
+        """The last *lines* of its output that are not blank, for an error message."""
+        try:
+            with self.log_path(version).open("rb") as handle:
+                handle.seek(0, 2)
+                handle.seek(max(0, handle.tell() - 8192))
+                text = handle.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+    def _record(self, version: str) -> Path:
+        return self._records / f"{check_version(version)}.json"

