@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Literal
 
 from golive.slo.condition import Condition
@@ -71,7 +70,7 @@ class Row:
     severity: Severity
     baseline: float | None
     query: str | None
-    phases: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}), hash=False)
+    phases: Mapping[str, Row] = field(default_factory=dict, hash=False)
 
     def for_phase(self, phase: Phase) -> Row:
         """The row with the overrides of *phase*; itself when there are none."""

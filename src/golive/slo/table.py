@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from types import MappingProxyType
 from typing import TypeVar, get_args
 
 from golive.errors import ExitCode, GoliveError, did_you_mean
@@ -105,7 +104,7 @@ class _RowParser:
         phases = {phase: self._phase(phase, own, *named) for phase in PHASES if phase in self.settings}
         if base is None or self.faults:
             return None
-        return replace(base, phases=MappingProxyType({phase: row for phase, row in phases.items() if row}))
+        return replace(base, phases={phase: row for phase, row in phases.items() if row})
 
     def _indicator(self) -> tuple[Indicator, float | None] | None:
         if not _NAME.fullmatch(self.name):

@@ -1,0 +1,252 @@
+"""
+One class per table of golive.toml; ``example.toml`` explains them to users.
+
+``[chassis]``, ``[jobs]`` and ``[load]`` mirror the settings of those rooms, which run inside the user's service and
+must not load this one; a test holds the two sides together.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+
+from golive.config.types import (
+    Command,
+    Count,
+    Duration,
+    Number,
+    PositiveDuration,
+    Section,
+    Switch,
+    Token,
+    UrlPath,
+    Weight,
+)
+
+EXCLUDED = [".git", ".venv", "venv", "__pycache__", "*.pyc", ".golive", "node_modules", ".mypy_cache", ".ruff_cache",
+            ".pytest_cache", ".DS_Store"]  # fmt: skip
+METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+
+
+def _seconds(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+class Release(Section):
+    """Where the files of a version come from."""
+
+    source: Literal["tree", "git", "path"] = "tree"
+    path: str = "releases/{version}"
+    include: list[str] = Field(default=["**"])
+    exclude: list[str] = Field(default=EXCLUDED)
+
+
+class Deploy(Section):
+    """How a version is started, asked how it is, and stopped."""
+
+    command: Command = Field(default=[])
+    worker_command: Command | None = None
+    env: dict[str, str] = Field(default={})
+    env_file: Path | None = None
+    startup_path: UrlPath = "/startupz"
+    startup_timeout: PositiveDuration = _seconds(120)
+    ready_path: UrlPath = "/health/ready"
+    ready_timeout: PositiveDuration = _seconds(60)
+    live_path: UrlPath = "/livez"
+    stop_timeout: PositiveDuration = _seconds(35)
+
+    def command_for(self, *, port: int, version: str, python: str) -> list[str]:
+        """The command of one version, placeholders filled in; empty when there is neither a command nor an app."""
+        return [part.format(port=port, version=version, python=python) for part in self.command]
+
+    def worker_command_for(self, *, port: int, version: str, python: str) -> list[str]:
+        """The worker's command of one version; empty when there is none. *port* is the version's web port."""
+        return [part.format(port=port, version=version, python=python) for part in self.worker_command or ()]
+
+
+class Sticky(Section):
+    """What a user is recognised by, so that who is on the new version stays on it. None: not by this."""
+
+    header: Token = "x-user-id"
+    cookie: Token = "golive_sid"
+
+
+class Gateway(Section):
+    """The proxy in front of the versions."""
+
+    host: str = "127.0.0.1"
+    port: Count = Field(default=8000, ge=0, le=65535)
+    admin_port: Count = Field(default=0, ge=0, le=65535)
+    sticky: Sticky = Sticky()
+    force_header: Token = "x-golive-version"
+    request_timeout: PositiveDuration = _seconds(15)
+    idle_timeout: PositiveDuration = _seconds(4)
+    connect_timeout: PositiveDuration = _seconds(1)
+
+
+class Stage(Section):
+    """One step: *weight* percent of the traffic for *soak* to *max_soak*, after *approval* by a group."""
+
+    weight: Weight
+    soak: Duration = timedelta(0)
+    max_soak: Duration | None = None
+    approval: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Fuse(Section):
+    """When a candidate counts as dead without any statistics."""
+
+    failed_probes: Count = Field(default=3, ge=1, le=100)
+    probe_interval: PositiveDuration = _seconds(0.5)
+
+
+class Rollout(Section):
+    """The stages of a release, and how carefully they are judged."""
+
+    strategy: Literal["canary", "blue-green"] = "canary"
+    preset: str = "progressive"
+    stages: list[Stage] | None = None
+    tick: PositiveDuration = _seconds(5)
+    pace: Literal["careful", "fast", "demo"] = "careful"
+    on_inconclusive: Literal["ask", "extend", "rollback"] = "ask"
+    watch: Duration = timedelta(hours=24)
+    judge: dict[str, Number] = Field(default={})
+    fuse: Fuse = Fuse()
+
+
+class Approvals(Section):
+    """Who may let a stage go on."""
+
+    prevent_self_review: Switch = True
+    groups: dict[str, list[str]] = Field(default={})
+
+
+class Jobs(Section):
+    """Mirrors :class:`golive.jobs.settings.JobsSettings`, where the reasons stand."""
+
+    url: str = "sqlite:///.golive/jobs.db"
+    table: str = Field(default="block_jobs", pattern=r"^[a-z_][a-z0-9_]{0,47}$")
+    concurrency: Count = Field(default=4, ge=1, le=10_000)
+    timeout: PositiveDuration = _seconds(300)
+    attempts_max: Count = Field(default=3, ge=1, le=1000)
+    lease: PositiveDuration = _seconds(15)
+    drain: Duration = _seconds(25)
+    embedded: Switch = False
+
+
+class Chassis(Section):
+    """Mirrors :class:`golive.chassis.settings.ChassisSettings`, where the reasons stand."""
+
+    lame_duck: Duration = _seconds(3)
+    grace: Duration = _seconds(25)
+    boot_linger: Duration = _seconds(2)
+    keep_alive: PositiveDuration = _seconds(75)
+    retry_after: PositiveDuration = _seconds(2)
+    loop_stall_max: PositiveDuration = _seconds(10)
+    aliases: dict[UrlPath, Literal["live", "ready", "startup", "ok"]] = Field(default={"/": "ok", "/healthz": "ok"})
+    drain_allow: list[UrlPath] = Field(default=[])
+    routes_max: Count = Field(default=1000, ge=1, le=100_000)
+    access_log: Switch = True
+    cors_origins: list[str] = Field(default=[])
+    cors_subdomains_of: list[str] = Field(default=[])
+    cors_methods: list[str] = Field(default=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+    cors_headers: list[str] = Field(
+        default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID", "traceparent"]
+    )
+    cors_credentials: Switch = False
+    cors_max_age: Duration = _seconds(600)
+    require_auth: Switch = False
+    redis_url: str | None = None
+    rate_limit_redis_url: str | None = None
+    sentry_dsn: str | None = None
+
+
+class Database(Section):
+    """The pool of connections the service may open."""
+
+    pool_min: Count = Field(default=0, ge=0, le=10_000)
+    pool_max: Count = Field(default=5, ge=1, le=10_000)
+    idle_timeout: PositiveDuration = _seconds(30)
+    connect_timeout: PositiveDuration = _seconds(3)
+
+
+def _statuses(value: object) -> list[int | str]:
+    wanted: list[Any] = value if isinstance(value, list) else [value]
+    if not wanted or not all(re.fullmatch(r"[1-5](\d\d|xx)", str(status)) for status in wanted):
+        raise ValueError(f'expected a status such as 200 or "2xx", or a list of them, got {value!r}.')
+    return [int(status) if str(status).isdigit() else status for status in wanted]
+
+
+_STATUS_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
+Statuses = Annotated[
+    list[int | str],
+    PlainValidator(_statuses),
+    WithJsonSchema({"anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}]}),
+]
+
+
+class SmokeRequest(Section):
+    """One request of the smoke gate: exactly one method with its path, and the statuses that are right."""
+
+    name: str | None = None
+    get: UrlPath | None = None
+    post: UrlPath | None = None
+    put: UrlPath | None = None
+    patch: UrlPath | None = None
+    delete: UrlPath | None = None
+    head: UrlPath | None = None
+    options: UrlPath | None = None
+    expect: Statuses = Field(default=[200])
+    headers: dict[str, str] = Field(default={})
+    body: str | None = None
+    payload: Any = Field(default=None, alias="json")
+
+    @model_validator(mode="after")
+    def _one_method(self) -> SmokeRequest:
+        named = [method for method in METHODS if getattr(self, method) is not None]
+        if len(named) != 1:
+            got = " and ".join(named) or "none"
+            raise ValueError(f'expected exactly one method such as get = "/api/status", got {got}.')
+        if self.body is not None and self.payload is not None:
+            raise ValueError("expected body or json, got both.")
+        return self
+
+    @property
+    def method(self) -> str:
+        """``GET``, ``POST``, ..."""
+        return next(method for method in METHODS if getattr(self, method) is not None).upper()
+
+    @property
+    def path(self) -> str:
+        """The path with its query, from ``/``."""
+        path = getattr(self, self.method.lower())
+        assert isinstance(path, str), "the validator saw to it"
+        return path
+
+
+class Smoke(Section):
+    """The requests of the smoke gate."""
+
+    requests: list[SmokeRequest] = Field(default=[])
+
+
+class Gates(Section):
+    """What must hold before a version gets traffic."""
+
+    preflight: list[str] = Field(default=["health", "startup", "stability", "smoke"])
+    smoke: Smoke = Smoke()
+
+
+class Load(Section):
+    """Defaults of ``golive load`` and the load gate; mirrors :class:`golive.load.plan.LoadPlan`."""
+
+    rate: Number = Field(default=200.0, gt=0, le=1_000_000)
+    duration: PositiveDuration = _seconds(10)
+    arrivals: Literal["constant", "poisson"] = "constant"
+    connections_max: Count = Field(default=512, ge=1, le=65_536)
+    timeout: PositiveDuration = _seconds(10)
+    users: Count = Field(default=100, ge=1)
