@@ -57,7 +57,7 @@ class Connection:
 
     __slots__ = ("_handshaking", "_out", "_ready", "_socket", "events", "exchange", "reader", "registered", "served")
 
-    def __init__(self, endpoint: Endpoint, keep_body: bool) -> None:
+    def __init__(self, endpoint: Endpoint, body_max: int) -> None:
         """Begins to connect. Raises: OSError when not even that is possible."""
         raw = socket.socket(endpoint.family, socket.SOCK_STREAM)
         try:
@@ -78,7 +78,7 @@ class Connection:
         self.events = WRITE
         self.registered = 0
         self.exchange: Exchange | None = None
-        self.reader = ResponseReader(keep_body)
+        self.reader = ResponseReader(body_max)
         self.served = 0
 
     def fileno(self) -> int:

@@ -35,6 +35,7 @@ _START_BATCH = 64  # requests started before sockets are looked at again
 _NAP_SECONDS = 0.1  # the longest sleep: how soon a request to stop is noticed
 _STOP_GRACE_SECONDS = 2.0  # after being told to stop, what is in flight may still finish
 _SELECT_FD_MAX = 1023
+_TALLY_BODY_BYTES = 64 * 1024  # a larger answer is tallied as __none__
 
 _FAILURES = {
     Step.NO_CONNECTION: Failure.CONNECT,
@@ -157,7 +158,7 @@ class _Engine:
         if len(self.open) >= self.connections_max:
             return None
         try:
-            connection = Connection(self.endpoint, keep_body=self.plan.tally_json is not None)
+            connection = Connection(self.endpoint, _TALLY_BODY_BYTES if self.plan.tally_json is not None else 0)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE) and self.open:
                 self.connections_max = len(self.open)  # the machine's cap, not the service's fault

@@ -9,7 +9,6 @@ bodies that end with the connection and interim 1xx answers take the slower path
 from __future__ import annotations
 
 _HEAD_MAX = 64 * 1024
-_BODY_KEPT_MAX = 64 * 1024
 _UNTIL_EOF = -1
 
 
@@ -26,16 +25,16 @@ class ResponseReader:
         started: at least one byte of the answer has arrived.
         reusable: the connection may carry another request.
         head: status line and headers as they came, for :meth:`header`.
-        body: the first 64 KiB of the body when *keep_body* was asked for.
+        body: as many of its first bytes as *body_max* allows.
     """
 
     __slots__ = (
-        "_buffer", "_chunked", "_head_only", "_keep_body", "_left", "_lower",
+        "_body_max", "_buffer", "_chunked", "_head_only", "_left", "_lower",
         "body", "head", "reusable", "started", "status",
     )  # fmt: skip
 
-    def __init__(self, keep_body: bool = False) -> None:
-        self._keep_body = keep_body
+    def __init__(self, body_max: int = 0) -> None:
+        self._body_max = body_max
         self.begin(False)
 
     def begin(self, head_only: bool) -> None:
@@ -121,7 +120,7 @@ class ResponseReader:
     def _read_body(self, data: bytes) -> bool:
         if self._chunked:
             return self._read_chunks(data)
-        if self._keep_body:
+        if self._body_max:
             self._keep(data)
         if self._left == _UNTIL_EOF:
             return False
@@ -135,7 +134,7 @@ class ResponseReader:
         data = self._buffer + data
         while data:
             if self._left > 0:
-                if self._keep_body:
+                if self._body_max:
                     self._keep(data[: max(self._left - 2, 0)])
                 taken = min(self._left, len(data))
                 self._left -= taken
@@ -165,8 +164,8 @@ class ResponseReader:
         return False
 
     def _keep(self, data: bytes) -> None:
-        if len(self.body) < _BODY_KEPT_MAX:
-            self.body += data[: _BODY_KEPT_MAX - len(self.body)]
+        if len(self.body) < self._body_max:
+            self.body += data[: self._body_max - len(self.body)]
 
 
 def _chunk_size(line: bytes) -> int:

@@ -1,0 +1,88 @@
+"""
+Running gates: wave by wave, each gate with a time limit, and no way for one of them to take the run down.
+
+A gate that hangs, raises, or ignores its cancellation ends UNAVAILABLE with the reason in words. What it cannot
+survive is a gate that blocks the event loop; gates do their blocking work in threads or processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+
+from golive.errors import GoliveError
+from golive.gates.gate import Gate
+from golive.gates.outcome import Outcome, Verdict, unavailable
+from golive.gates.planner import waves
+from golive.gates.registry import catalogue
+from golive.gates.report import Report, Result
+from golive.gates.target import Target
+from golive.gates.waiver import Waiver, apply, by_gate
+
+_CANCEL_SECONDS = 1.0
+
+
+async def run_gates(
+    names: Iterable[str],
+    target: Target,
+    *,
+    waivers: Iterable[Waiver] = (),
+    on_result: Callable[[Result], None] | None = None,
+    gates: Mapping[str, Gate] | None = None,
+) -> Report:
+    """
+    Run the gates *names*, and those they depend on, against *target*.
+
+    Args:
+        waivers: at most one per gate.
+        on_result: called as each gate ends, in the order they end.
+        gates: the catalogue; None takes the built-in one.
+
+    Raises:
+        UsageError: an unknown gate.
+        ConfigError: waivers that contradict each other.
+    """
+    planned = waves(names, gates if gates is not None else catalogue())
+    accepted = by_gate(waivers)
+    started_at, begin = datetime.now(UTC), time.monotonic()
+    results: dict[str, Result] = {}
+
+    async def run_one(gate: Gate) -> None:
+        gate_begin = time.monotonic()
+        outcome = apply(await _outcome(gate, target, results), accepted.get(gate.name), started_at.date())
+        results[gate.name] = Result(gate.name, gate.phase, outcome, time.monotonic() - gate_begin)
+        if on_result is not None:
+            on_result(results[gate.name])
+
+    for wave in planned:
+        await asyncio.gather(*(run_one(gate) for gate in wave))
+    ordered = [results[gate.name] for wave in planned for gate in wave]
+    return Report(target.url, target.environment, started_at, time.monotonic() - begin, ordered)
+
+
+async def _outcome(gate: Gate, target: Target, results: Mapping[str, Result]) -> Outcome:
+    for needed in gate.depends_on:
+        verdict = results[needed].outcome.verdict
+        if verdict not in (Verdict.PASS, Verdict.WAIVED):
+            return unavailable(f"not run: it needs {needed}, which is {verdict}")
+    return await _limited(gate, target)
+
+
+async def _limited(gate: Gate, target: Target) -> Outcome:
+    task = asyncio.ensure_future(gate.check(target))
+    try:
+        await asyncio.wait({task}, timeout=gate.timeout)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
+    if not task.done() or task.cancelled():
+        return unavailable(f"did not finish within {gate.timeout:g} s")
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, (GoliveError, OSError)):
+        return unavailable(str(error) or type(error).__name__)
+    return unavailable(f"the gate itself failed: {type(error).__name__}: {error}")

@@ -1,0 +1,79 @@
+"""
+Gates prove themselves: each planted defect turns exactly its gate red, and the healthy service turns all of them green.
+
+The name before the colon is the gate; what depends on it is then UNAVAILABLE, which the test accepts and checks.
+"""
+
+import pytest
+
+from golive.gates import Phase, Verdict, catalogue, run_gates
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+DEFECTS = [
+    "startup: never ready",
+    "health: slow",
+    "health: wrong body",
+    "health: no liveness path",
+    "health: everything is 200",
+    "stability: health fails under load",
+    "stability: a broken request restarts the process",
+    "smoke: wrong status",
+    "smoke: a number as text",
+    "smoke: a header is missing",
+    "routes: 302 instead of 307",
+    "routes: the redirect loses the query",
+    "routes: 422 for a missing body",
+    "bad-input: broken JSON is a server error",
+    "auth: open",
+    "auth: unsigned tokens are believed",
+    "cors: compares the beginning",
+    "cors: echoes every origin",
+    "cors: the shop itself is refused",
+    "cors: no Vary",
+    "idempotency: the key is ignored",
+    "idempotency: check and write are two steps",
+    "idempotency: another body is accepted",
+    "async-accept: answers 200",
+    "async-accept: works before it answers",
+    "async-accept: no way to follow",
+    "job-lifecycle: goes backwards",
+    "job-lifecycle: never ends",
+    "job-lifecycle: fails",
+    "job-lifecycle: unknown jobs exist",
+    "metrics-registry: a metric registered twice",
+    "metrics-registry: unparsable",
+    "metrics-registry: declared but never observed",
+    "redaction: personal data in the log",
+    "load: slow",
+    "load: one in five fails",
+    "shutdown: the request in flight is lost",
+    "shutdown: SIGTERM is ignored",
+]
+BEHAVIOUR = [name for name, gate in catalogue().items() if gate.phase is not Phase.PREFLIGHT]
+
+
+def test_every_behaviour_gate_has_a_planted_defect() -> None:
+    """A gate without one could be green for ever."""
+    assert {defect.partition(":")[0] for defect in DEFECTS} == set(BEHAVIOUR)
+
+
+async def test_the_healthy_service_is_green_throughout(start_service) -> None:  # type: ignore[no-untyped-def]
+    """Otherwise red would mean nothing."""
+    report = await run_gates(BEHAVIOUR, start_service(""))
+    assert report.go, report.sentence
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+async def test_a_planted_defect_turns_exactly_its_gate_red(start_service, defect: str) -> None:  # type: ignore[no-untyped-def]
+    """Not a neighbour, and not none."""
+    gate = defect.partition(":")[0]
+    others = [name for name in BEHAVIOUR if name not in ("shutdown", "load", "redaction", "stability")]
+    report = await run_gates({*others, gate}, start_service(defect))
+    verdicts = {result.gate: result.outcome for result in report.results}
+    failed = [name for name, outcome in verdicts.items() if outcome.verdict is Verdict.FAIL]
+    assert failed == [gate], report.sentence
+    dependants = {name for name in verdicts if gate in catalogue()[name].depends_on}
+    for name in set(verdicts) - {gate} - dependants:
+        assert verdicts[name].verdict is Verdict.PASS, report.sentence
+    assert all(verdicts[name].verdict is Verdict.UNAVAILABLE for name in dependants), report.sentence
