@@ -22,8 +22,11 @@ STRAGGLER_MINUTES = 20
 
 def expected_pickups(venue: Venue, moment: datetime) -> float:
     """Pick-ups per hour at *venue* at *moment*, >= 0: what the data set expects, if its doors let people out then."""
+    demand = demand_at(venue, moment)
+    if demand == 0:
+        return 0.0  # half of all venues at any hour; their doors need no look
     weekend = venue.weekend_factor if is_weekend(moment) else 1.0
-    return demand_at(venue, moment) * weekend * openness_factor(venue, moment)
+    return demand * weekend * openness_factor(venue, moment)
 
 
 def demand_at(venue: Venue, moment: datetime) -> float:

@@ -9,6 +9,7 @@ Times are the city's wall clock; the hour that daylight saving skips or repeats 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,21 +50,16 @@ class OpeningHours:
 
     def at(self, moment: datetime) -> Openness:
         """The state at *moment*, the wall clock of the venue's city; an offset is ignored."""
-        if self.arcs == ALWAYS:
-            return Openness(True, None, None)
+        if not self.arcs or self.arcs == ALWAYS:
+            return Openness(bool(self.arcs), None, None)
         minute = week_minute(moment)
-        for opens, length in self.arcs:
-            elapsed = (minute - opens) % WEEK_MINUTES
-            if elapsed < length:
-                return Openness(True, length - elapsed, elapsed)
-        return self._closed_at(minute)
-
-    def _closed_at(self, minute: int) -> Openness:
-        if not self.arcs:
-            return Openness(False, None, None)
-        to_opening = min((opens - minute) % WEEK_MINUTES for opens, _ in self.arcs)
-        since_closing = min((minute - opens - length) % WEEK_MINUTES for opens, length in self.arcs)
-        return Openness(False, to_opening, since_closing)
+        latest = bisect_right(self.arcs, (minute, WEEK_MINUTES)) - 1  # before the first one: -1, last week's last
+        opens, length = self.arcs[latest]
+        elapsed = (minute - opens) % WEEK_MINUTES
+        if elapsed < length:
+            return Openness(True, length - elapsed, elapsed)
+        following, _ = self.arcs[(latest + 1) % len(self.arcs)]
+        return Openness(False, (following - minute) % WEEK_MINUTES, elapsed - length)
 
 
 def week_minute(moment: datetime) -> int:

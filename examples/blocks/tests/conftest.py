@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -38,6 +40,30 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of the service as shipped, under ``golive serve`` with an embedded worker."""
     with running(ROOT, tmp_path_factory.mktemp("blocks")) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def curl() -> Callable[[httpx.Client, str], httpx.Response]:
+    """Sends what a curl command would send. Knows -X, -H, -d and -L; the host of the URL becomes the client's."""
+    return _curl
+
+
+def _curl(client: httpx.Client, command: str) -> httpx.Response:
+    method, headers, body, path, follow = "GET", {}, None, "/", False
+    words = iter(shlex.split(command.replace("\\\n", " "))[1:])
+    for word in words:
+        if word.startswith("-X"):
+            method = word[2:]
+        elif word == "-H":
+            name, _, value = next(words).partition(":")
+            headers[name] = value.strip()
+        elif word == "-d":
+            body = next(words)
+        elif word.startswith("-"):
+            follow = follow or "L" in word
+        else:
+            path = re.sub(r"^https?://[^/]+", "", word)
+    return client.request(method, path, headers=headers, content=body, follow_redirects=follow)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import ast
 import asyncio
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -21,54 +20,35 @@ import pytest
 from blocks.snapshots import SMOKE
 
 ROOT = Path(__file__).parent.parent
+Curl = Callable[[httpx.Client, str], httpx.Response]
 
 HEALTH = "curl -s https://<your-cloud-run-url>/healthz"
 ASYNC = """curl -s -XPOST "https://<your-cloud-run-url>/api/blocks/async" \\
   -H 'content-type: application/json' \\
-  -H 'x-snapshot-id: <valid-snapshot-id>' \\
+  -H 'x-snapshot-id: 00000000-0000-4000-8000-000000000001' \\
   -d '{"userId":"prod-test"}'"""
 POLL = 'curl -s "https://<your-cloud-run-url>/api/blocks/jobs/$JOB_ID"'
 
 
-def _curl(client: httpx.Client, command: str, **variables: str) -> httpx.Response:
-    """Sends what *command*, a curl command of the report, would send; the host becomes the client's."""
-    for name, value in {"<valid-snapshot-id>": SMOKE.id, **variables}.items():
-        command = command.replace(name, value)
-    words = shlex.split(command.replace("\\\n", " "))[1:]
-    method, headers, body = "GET", {}, None
-    rest = iter(words)
-    for word in rest:
-        if word.startswith("-X"):
-            method = word[2:]
-        elif word == "-H":
-            name, _, value = next(rest).partition(":")
-            headers[name] = value.strip()
-        elif word == "-d":
-            body = next(rest)
-        elif not word.startswith("-"):
-            path = re.sub(r"^https://[^/]+", "", word)
-    return client.request(method, path, headers=headers, content=body)
-
-
 @pytest.mark.process
-def test_the_health_check_of_the_report(service: httpx.Client) -> None:
+def test_the_health_check_of_the_report(service: httpx.Client, curl: Curl) -> None:
     """``curl -si "$U/" | head -n1`` and ``curl -s "$U/healthz" | jq .``, verbatim."""
-    root = _curl(service, 'curl -si "https://<your-cloud-run-url>/"')
+    root = curl(service, 'curl -si "https://<your-cloud-run-url>/"')
     assert (root.http_version, root.status_code, root.reason_phrase) == ("HTTP/1.1", 200, "OK")
-    assert _curl(service, HEALTH).json() == {"ok": True, "mode": "mono"}
+    assert curl(service, HEALTH).json() == {"ok": True, "mode": "mono"}
 
 
 @pytest.mark.process
-def test_the_async_test_of_the_report_and_its_poll(service: httpx.Client) -> None:
+def test_the_async_test_of_the_report_and_its_poll(service: httpx.Client, curl: Curl) -> None:
     """202 within two seconds with ``{"ok": true, "jobId": "<uuid>"}``; the poll ends in "succeeded"."""
     began = time.monotonic()
-    accepted = _curl(service, ASYNC)
+    accepted = curl(service, ASYNC)
     assert time.monotonic() - began < 2
     assert accepted.status_code == 202
     assert accepted.json()["ok"] is True
     job = str(uuid.UUID(accepted.json()["jobId"]))
     deadline = time.monotonic() + 60
-    while (status := _curl(service, POLL, **{"$JOB_ID": job}).json()["status"]) not in ("succeeded", "failed"):
+    while (status := curl(service, POLL.replace("$JOB_ID", job)).json()["status"]) not in ("succeeded", "failed"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert status == "succeeded"
@@ -95,15 +75,15 @@ async def test_concurrent_jobs_leave_the_process_standing(service: httpx.Client,
 
 @pytest.mark.process
 def test_without_its_own_worker_the_service_leaves_jobs_to_another(
-    without_worker: tuple[httpx.Client, Callable[[], AbstractContextManager[None]]],
+    without_worker: tuple[httpx.Client, Callable[[], AbstractContextManager[None]]], curl: Curl
 ) -> None:
     """The report's ENABLE_BACKGROUND_WORKER=false: accepted jobs wait, and ``golive worker`` finishes them."""
     service, worker = without_worker
-    job = _curl(service, ASYNC).json()["jobId"]
-    assert _curl(service, POLL, **{"$JOB_ID": job}).json()["status"] == "pending"
+    job = curl(service, ASYNC).json()["jobId"]
+    assert curl(service, POLL.replace("$JOB_ID", job)).json()["status"] == "pending"
     with worker():
         deadline = time.monotonic() + 60
-        while (status := _curl(service, POLL, **{"$JOB_ID": job}).json()["status"]) != "succeeded":
+        while (status := curl(service, POLL.replace("$JOB_ID", job)).json()["status"]) != "succeeded":
             assert time.monotonic() < deadline, status
             time.sleep(0.05)
 
