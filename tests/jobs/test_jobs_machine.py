@@ -109,9 +109,11 @@ class Twins:
         if not self.claims:
             return []
         held = self.claims[first % len(self.claims)]
-        event = (Event.SUCCEED, Event.FAIL, Event.RETRY, Event.HAND_BACK, Event.CANCEL)[second % 5]
+        failed = after_failure(held.attempts, held.attempts_max, retryable=True)  # what a worker would decide
+        event = (Event.SUCCEED, Event.FAIL, failed, Event.HAND_BACK, Event.CANCEL)[second % 5]
         failure = Failure("bad", "bad") if event in (Event.FAIL, Event.RETRY) else None
-        return await store.settle([Settlement(held.id, held.worker, held.fence, event, b"1", failure, float(second))])
+        result = b"1" if event is Event.SUCCEED else None
+        return await store.settle([Settlement(held.id, held.worker, held.fence, event, result, failure, float(second))])
 
     async def extend(self, store: SqliteStore, first: int, second: int) -> object:
         return await store.extend(self.claims[-first:], LEASE)
