@@ -21,6 +21,7 @@ from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
 from golive.chassis.httpmetrics import HttpMetrics
 from golive.chassis.lifecycle import Lifecycle
+from golive.chassis.limits import Limits
 from golive.chassis.log import LogSink
 from golive.chassis.metrics import Metrics
 from golive.chassis.operations import Operations
@@ -60,6 +61,7 @@ class Chassis:
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
         self.cors = Cors(self.settings.cors) if self.settings.cors is not None else None
+        self.limits = Limits(self)
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
         self.checks = Checks(self._check_changed)
         self.operations = Operations(self)

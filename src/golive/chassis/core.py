@@ -8,11 +8,13 @@ below.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from golive.chassis import requestid, trace
 from golive.chassis.exchange import Exchange
 from golive.chassis.lifecycle import Phase
+from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.problem import send_problem
 from golive.chassis.routes import RouteNames, owns
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
@@ -29,6 +31,7 @@ ORDER = (
     "cross-origin rules",
     "operator endpoints",
     "boot and shutdown guard",
+    "limits: head, body, requests at once, time",
     "in-flight count",
     "app",
 )
@@ -91,16 +94,23 @@ class Core:
             elif self.chassis.lifecycle.admitting or exchange.path in self.chassis.settings.drain_allow:
                 await self._app(exchange, scope, receive)
             else:
-                await self._refuse(exchange)
+                await self._turn_away(exchange, receive)
         finally:
             requestid.current.reset(token)
             trace.current.reset(trace_token)
 
     async def _app(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        lifecycle = self.chassis.lifecycle
+        lifecycle, limits = self.chassis.lifecycle, self.chassis.limits
+        refusal = limits.refusal(exchange, lifecycle.in_flight)
+        if refusal is not None:
+            await self._refuse(exchange, refusal, receive)
+            return
         lifecycle.in_flight += 1
         try:
-            await self.app(scope, receive, exchange.send)
+            if limits.timeout_seconds is None:
+                await self.app(scope, limits.counted(exchange, receive), exchange.send)
+            else:
+                await self._app_in_time(exchange, scope, limits.counted(exchange, receive), limits.timeout_seconds)
             if not exchange.started:
                 raise RuntimeError("the app returned without an answer")
         except BaseException as error:
@@ -110,6 +120,16 @@ class Core:
         finally:
             lifecycle.in_flight -= 1
             exchange.finish()
+
+    async def _app_in_time(self, exchange: Exchange, scope: Scope, receive: Receive, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await self.app(scope, receive, exchange.send)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            exchange.override = self.chassis.limits.time_refusal()
+            raise LimitReachedError from None
 
     async def _preflight(self, exchange: Exchange, cors: Cors) -> None:
         """Answered here: before authentication, because browsers send none, and before limits."""
@@ -128,15 +148,15 @@ class Core:
             await exchange.send({"type": "http.response.body", "body": b""})
         exchange.finish()
 
-    async def _refuse(self, exchange: Exchange) -> None:
-        """Answer before the body is read: a caller with a large upload learns at once that it must go elsewhere."""
-        phase = self.chassis.lifecycle.phase
-        detail = "The service is shutting down." if phase is Phase.DRAINING else "The service is starting."
-        retry_after = b"%d" % max(1, round(self.chassis.settings.retry_after.total_seconds()))
-        headers = {b"retry-after": retry_after, b"connection": b"close"}
-        if not exchange.http1:
-            del headers[b"connection"]
-        await send_problem(exchange.send, 503, detail, headers=headers, request_id=exchange.request_id)
+    async def _turn_away(self, exchange: Exchange, receive: Receive) -> None:
+        """The guard's answer, before the body is read: a large upload learns at once that it must go elsewhere."""
+        draining = self.chassis.lifecycle.phase is Phase.DRAINING
+        detail = "The service is shutting down." if draining else "The service is starting."
+        wait = max(1, round(self.chassis.settings.retry_after.total_seconds()))
+        await self._refuse(exchange, Refusal(503, detail, wait), receive)
+
+    async def _refuse(self, exchange: Exchange, refusal: Refusal, receive: Receive) -> None:
+        await exchange.refuse(refusal, receive if exchange.body_bytes or exchange.chunked else None, close=True)
         exchange.finish()
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:

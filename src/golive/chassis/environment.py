@@ -9,6 +9,7 @@ outages start.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 from golive.chassis.settings import ChassisSettings
 from golive.errors import ConfigError, did_you_mean
 from golive.timing import parse_duration
+
+_SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "MB": 1000**2, "GB": 1000**3}
 
 PREFIX = "GOLIVE_CHASSIS_"
 
@@ -41,6 +44,13 @@ def _count(value: str) -> int:
         return int(value)
     except ValueError:
         raise ValueError(f"expected a whole number, got {value!r}") from None
+
+
+def _size(value: str) -> int:
+    match = re.fullmatch(r"\s*(\d+)\s*(B|KiB|MiB|GiB|kB|MB|GB)?\s*", value)
+    if match is None:
+        raise ValueError(f'expected a size such as "10MiB" or a number of bytes, got {value!r}')
+    return int(match[1]) * _SIZES[match[2] or "B"]
 
 
 def _flag(value: str) -> bool:
@@ -91,6 +101,12 @@ READERS: dict[str, Callable[[str], Any]] = {
     "routes_max": _count,
     "latency_edges_seconds": _numbers,
     "access_log": _flag,
+    "head_max_bytes": _size,
+    "body_max_bytes": _size,
+    "concurrency_max": _count,
+    "request_timeout": _duration,
+    "head_timeout": _duration,
+    "body_timeout": _duration,
     "cors_origins": _list,
     "cors_subdomains_of": _list,
     "cors_methods": _list,

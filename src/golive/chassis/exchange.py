@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 from golive.chassis import requestid
 from golive.chassis.lifecycle import Phase
+from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.log import timestamp
 from golive.chassis.problem import send_problem
 from golive.chassis.trace import Trace, read_traceparent
-from golive.chassis.types import Message, Scope, Send
+from golive.chassis.types import Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from golive.chassis.core import Core
@@ -30,8 +31,9 @@ class Exchange:
     """One request and its answer as the outermost layer sees them; :meth:`send` is what the app is given."""
 
     __slots__ = (
-        "_began", "_core", "_recorded", "_replaced", "_send", "_sent", "http1", "is_preflight", "operational", "origin",
-        "path", "request_id", "root_path", "scope", "started", "status", "trace",
+        "_began", "_core", "_muted", "_recorded", "_replaced", "_send", "_sent", "body_bytes", "chunked", "head_bytes",
+        "http1", "is_preflight", "operational", "origin", "override", "path", "request_id", "root_path", "scope",
+        "started", "status", "trace",
     )  # fmt: skip
 
     def __init__(self, core: Core, scope: Scope, send: Send) -> None:
@@ -41,6 +43,7 @@ class Exchange:
         self._sent = 0
         self._recorded = False
         self._replaced = False
+        self._muted = False
         self.scope = scope
         self.status = 0
         self.started = False
@@ -51,6 +54,10 @@ class Exchange:
         self.path = path[len(root_path) :] if root_path and path.startswith(root_path) else path
         self.origin = b""
         self.is_preflight = False
+        self.override: Refusal | None = None
+        self.chunked = False
+        self.body_bytes = 0
+        self.head_bytes = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
         self._read_headers(scope)
 
     def _read_headers(self, scope: Scope) -> None:
@@ -58,10 +65,15 @@ class Exchange:
         ids: list[bytes] = []
         traces: list[bytes] = []
         for name, value in scope["headers"]:
+            self.head_bytes += len(name) + len(value)
             if name == b"x-request-id":
                 ids.append(value)
             elif name == b"traceparent":
                 traces.append(value)
+            elif name == b"content-length":
+                self.body_bytes = int(value) if value.isdigit() else 0
+            elif name == b"transfer-encoding":
+                self.chunked = True
             elif name == b"origin":
                 self.origin = value
             elif name == b"access-control-request-method":
@@ -86,6 +98,10 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Pass *message* on: the head with our headers, and the last part of the body is the end of the request."""
         kind = message["type"]
+        if self.override is not None and not self.started:
+            await self.refuse(self.override, close=True)
+        if self._muted:
+            return
         if kind == "http.response.start":
             self.started, self.status = True, message["status"]
             await self._send({**message, "headers": self._headers(message)})
@@ -96,6 +112,17 @@ class Exchange:
                 self.finish()
         else:
             await self._send(message)
+
+    async def refuse(self, refusal: Refusal, unread: Receive | None = None, *, close: bool) -> None:
+        """Answer with *refusal* instead of whatever the app says from now on. See :func:`send_problem` for *unread*."""
+        headers = {b"retry-after": b"%d" % refusal.retry_after} if refusal.retry_after else {}
+        if close and self.http1:
+            headers[b"connection"] = b"close"
+        self.override = None
+        await send_problem(
+            self.send, refusal.status, refusal.detail, headers=headers, unread=unread, request_id=self.request_id
+        )
+        self._muted = True
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
@@ -114,6 +141,9 @@ class Exchange:
 
     async def failed(self, error: BaseException) -> None:
         """The app raised: tell the log what and the caller nothing."""
+        if isinstance(error, LimitReachedError) and not self.started:
+            await self.refuse(self.override or Refusal(500, ""), close=True)
+            return
         gone = _is_gone(error)
         if not gone:
             self._log_error(error)
@@ -128,6 +158,8 @@ class Exchange:
 
     def must_abort(self, error: BaseException) -> bool:
         """Whether *error* must reach the server: only that way is a half-sent answer cut instead of ended."""
+        if self._muted:
+            return False
         return not isinstance(error, Exception) or (self.started and self.status == 500 and not self._recorded)
 
     def finish(self) -> None:

@@ -34,6 +34,7 @@ from golive.chassis.chassis import Chassis
 from golive.chassis.core import Core
 from golive.chassis.exposition import render
 from golive.chassis.lifecycle import Phase
+from golive.chassis.protocol import GuardedProtocol
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 from golive.errors import ExitCode, GoliveError, UnavailableError
@@ -155,8 +156,18 @@ class ChassisServer(uvicorn.Server):
         counter = 0
         while True:
             await self.on_tick(counter)
+            if counter % 5 == 0:
+                self._sweep()
             counter += 1
             await asyncio.sleep(0.1)  # also what lets Python run signal handlers while uvloop waits
+
+    def _sweep(self) -> None:
+        """Close the connections of clients that take too long to send."""
+        assert self._loop is not None
+        now, head, body = self._loop.time(), self.duration("head_timeout"), self.duration("body_timeout")
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, GuardedProtocol) and (limit := connection.sweep(now, head, body)):
+                self._log("slow_client", level="warning", limit=limit)
 
     # ---- the start ----------------------------------------------------------------------------------------------
 
@@ -323,7 +334,7 @@ def _uvicorn_config(front: Front, settings: ChassisSettings) -> uvicorn.Config:
     return uvicorn.Config(
         front,
         interface="asgi3",
-        http="httptools",
+        http=GuardedProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -50,6 +50,13 @@ class ChassisSettings:
         routes_max: route templates that get their own metric series; the others share ``__overflow__``.
         latency_edges_seconds: upper edges of the latency histogram, ascending.
         access_log: write one JSON line per request.
+        head_max_bytes: size of request line and headers together; beyond it 431.
+        body_max_bytes: size of a body; beyond it 413.
+        concurrency_max: requests in the app at once; beyond it 503 with Retry-After. Probes are not limited.
+        request_timeout: time the app has for an answer, then 504; 0s for none, because streams are endless.
+        head_timeout: time a client has to send a head (``golive serve`` only).
+        body_timeout: time a client has to send a body (``golive serve`` only); longer than the slowest legitimate
+            upload.
         cors_origins, cors_subdomains_of, cors_methods, cors_headers, cors_credentials, cors_max_age: see
             :class:`golive.chassis.cors.CorsRules`; no origin at all means no cross-origin rules.
 
@@ -70,6 +77,12 @@ class ChassisSettings:
     routes_max: int = 1000
     latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
     access_log: bool = True
+    head_max_bytes: int = 32 * 1024
+    body_max_bytes: int = 10 * 1024 * 1024
+    concurrency_max: int = 1000
+    request_timeout: timedelta = timedelta(0)
+    head_timeout: timedelta = timedelta(seconds=10)
+    body_timeout: timedelta = timedelta(seconds=60)
     cors_origins: tuple[str, ...] = ()
     cors_subdomains_of: tuple[str, ...] = ()
     cors_methods: tuple[str, ...] = DEFAULT_METHODS
@@ -144,12 +157,12 @@ def _duration_faults(settings: ChassisSettings) -> list[str]:
     zero = timedelta(0)
     faults = [
         f"chassis.{name}: expected a duration >= 0s, got {getattr(settings, name)}."
-        for name in ("lame_duck", "grace", "boot_linger")
+        for name in ("lame_duck", "grace", "boot_linger", "request_timeout")
         if getattr(settings, name) < zero
     ]
     faults += [
         f"chassis.{name}: expected a duration > 0s, got {getattr(settings, name)}."
-        for name in ("keep_alive", "retry_after", "loop_stall_max", "cors_max_age")
+        for name in ("keep_alive", "retry_after", "loop_stall_max", "cors_max_age", "head_timeout", "body_timeout")
         if getattr(settings, name) <= zero
     ]
     return faults
@@ -171,7 +184,11 @@ def _path_faults(settings: ChassisSettings) -> list[str]:
 
 
 def _metric_faults(settings: ChassisSettings) -> list[str]:
-    faults = []
+    faults = [
+        f"chassis.{name}: expected a number >= 1, got {getattr(settings, name)}."
+        for name in ("head_max_bytes", "body_max_bytes", "concurrency_max")
+        if getattr(settings, name) < 1
+    ]
     if not 1 <= settings.routes_max <= 100_000:
         faults.append(f"chassis.routes_max: expected 1 to 100000, got {settings.routes_max}.")
     edges = settings.latency_edges_seconds
