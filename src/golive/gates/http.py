@@ -118,6 +118,8 @@ class Client:
         if data is not None or method in ("POST", "PUT", "PATCH"):
             lines["content-length"] = str(len(data or b""))
         head = f"{method} {self.base}{path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
+        if any(not part.isprintable() for part in (method, path, *lines, *lines.values())) or " " in path:
+            raise NoAnswerError(f"{method} {path!r}", "not sent: a blank, a line break or a control character in it")
         return await self.raw(head.encode() + b"\r\n" + (data or b""), timeout, f"{method} {path}", method == "HEAD")
 
     async def raw(self, data: bytes, timeout: float, what: str = "raw request", head_only: bool = False) -> Answer:

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SENTENCE_MAX = 2000
+"""Characters of a sentence; the whole story is in the evidence."""
+
 
 class Verdict(enum.StrEnum):
     """How a gate ended."""
@@ -30,12 +33,19 @@ class Outcome:
     A verdict, the one sentence that says why, and what was seen.
 
     Attributes:
+        sentence: one line; it quotes what services answer, so control characters are replaced and its length is
+            bounded.
         evidence: JSON-able; figures with their unit in the name.
     """
 
     verdict: Verdict
     sentence: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        clean = "".join(character if character.isprintable() else " " for character in self.sentence)
+        shown = clean if len(clean) <= SENTENCE_MAX else clean[:SENTENCE_MAX] + " ..."
+        object.__setattr__(self, "sentence", shown)
 
 
 def passed(sentence: str, **evidence: Any) -> Outcome:
