@@ -101,6 +101,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "routes_max": _count,
     "latency_edges_seconds": _numbers,
     "access_log": _flag,
+    "problems": _flag,
     "head_max_bytes": _size,
     "body_max_bytes": _size,
     "concurrency_max": _count,

@@ -13,6 +13,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from golive.chassis import requestid
+from golive.chassis.errors import BYTES_MAX, HeldError, may_be_default
 from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.log import timestamp
@@ -31,10 +32,30 @@ class Exchange:
     """One request and its answer as the outermost layer sees them; :meth:`send` is what the app is given."""
 
     __slots__ = (
-        "_began", "_core", "_muted", "_recorded", "_replaced", "_send", "_sent", "body_bytes", "chunked", "head_bytes",
-        "http1", "is_preflight", "operational", "origin", "override", "path", "request_id", "root_path", "scope",
-        "started", "status", "trace",
-    )  # fmt: skip
+        "_began",
+        "_core",
+        "_held",
+        "_muted",
+        "_recorded",
+        "_replaced",
+        "_send",
+        "_sent",
+        "body_bytes",
+        "chunked",
+        "head_bytes",
+        "http1",
+        "is_preflight",
+        "operational",
+        "origin",
+        "override",
+        "path",
+        "request_id",
+        "root_path",
+        "scope",
+        "started",
+        "status",
+        "trace",
+    )
 
     def __init__(self, core: Core, scope: Scope, send: Send) -> None:
         self._began = time.perf_counter()
@@ -44,6 +65,7 @@ class Exchange:
         self._recorded = False
         self._replaced = False
         self._muted = False
+        self._held: HeldError | None = None
         self.scope = scope
         self.status = 0
         self.started = False
@@ -102,16 +124,40 @@ class Exchange:
             await self.refuse(self.override, close=True)
         if self._muted:
             return
-        if kind == "http.response.start":
-            self.started, self.status = True, message["status"]
-            await self._send({**message, "headers": self._headers(message)})
+        if self._held is not None:
+            await self._hold(message, self._held)
+        elif kind == "http.response.start":
+            if message["status"] >= 400 and self._core.chassis.settings.problems and may_be_default(message):
+                self._held = HeldError(message)
+            else:
+                await self._send_start(message)
         elif kind == "http.response.body":
-            self._sent += len(message.get("body", b""))
-            await self._send(message)
-            if not message.get("more_body"):
-                self.finish()
+            await self._send_body(message)
         else:
             await self._send(message)
+
+    async def _send_start(self, message: Message) -> None:
+        self.started, self.status = True, message["status"]
+        await self._send({**message, "headers": self._headers(message)})
+
+    async def _send_body(self, message: Message) -> None:
+        self._sent += len(message.get("body", b""))
+        await self._send(message)
+        if not message.get("more_body"):
+            self.finish()
+
+    async def _hold(self, message: Message, held: HeldError) -> None:
+        """
+        Collect an error answer that may be a framework's default, and send it when it is whole or too long to be one.
+        """
+        held.body += message.get("body", b"")
+        more = bool(message.get("more_body"))
+        if more and len(held.body) <= BYTES_MAX:
+            return
+        self._held = None
+        start, body = (held.start, held.body) if more else held.translate(self.request_id)
+        await self._send_start(start)
+        await self._send_body({"type": "http.response.body", "body": body, "more_body": more})
 
     async def refuse(self, refusal: Refusal, unread: Receive | None = None, *, close: bool) -> None:
         """Answer with *refusal* instead of whatever the app says from now on. See :func:`send_problem` for *unread*."""
@@ -141,6 +187,7 @@ class Exchange:
 
     async def failed(self, error: BaseException) -> None:
         """The app raised: tell the log what and the caller nothing."""
+        self._held = None
         if isinstance(error, LimitReachedError) and not self.started:
             await self.refuse(self.override or Refusal(500, ""), close=True)
             return

@@ -20,7 +20,8 @@ CONTENT_TYPE = (b"content-type", b"application/problem+json")
 #: How long a refused upload is read and thrown away.
 LINGER_SECONDS = 1.0
 
-_PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
+#: status -> the phrase of RFC 9110.
+PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 
 
 def problem_body(status: int, detail: str = "", *, kind: str = "about:blank", **extensions: Any) -> bytes:
@@ -33,7 +34,7 @@ def problem_body(status: int, detail: str = "", *, kind: str = "about:blank", **
         kind: the ``type`` URI; with ``about:blank`` the title is the status phrase.
         extensions: further members, e.g. ``request_id``; those that are None are left out.
     """
-    document: dict[str, Any] = {"type": kind, "title": _PHRASES.get(status, "Error"), "status": status}
+    document: dict[str, Any] = {"type": kind, "title": PHRASES.get(status, "Error"), "status": status}
     if detail:
         document["detail"] = detail
     document.update((name, value) for name, value in extensions.items() if value is not None)

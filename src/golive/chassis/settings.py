@@ -50,6 +50,7 @@ class ChassisSettings:
         routes_max: route templates that get their own metric series; the others share ``__overflow__``.
         latency_edges_seconds: upper edges of the latency histogram, ascending.
         access_log: write one JSON line per request.
+        problems: translate the framework's default errors into problem documents (RFC 9457).
         head_max_bytes: size of request line and headers together; beyond it 431.
         body_max_bytes: size of a body; beyond it 413.
         concurrency_max: requests in the app at once; beyond it 503 with Retry-After. Probes are not limited.
@@ -77,6 +78,7 @@ class ChassisSettings:
     routes_max: int = 1000
     latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
     access_log: bool = True
+    problems: bool = True
     head_max_bytes: int = 32 * 1024
     body_max_bytes: int = 10 * 1024 * 1024
     concurrency_max: int = 1000
