@@ -1,8 +1,8 @@
 """
 The command line: one verb per file, loaded only when called, so that ``golive --help`` answers at once.
 
-A verb is a click command named ``command`` in ``golive/cli/<verb>.py``; :data:`VERBS` lists them in the order a newcomer
-meets them. Whatever a verb raises ends here: a :class:`~golive.errors.GoliveError` becomes its one line on
+A verb is a click command named ``command`` in ``golive/cli/<verb>.py``; :data:`VERBS` lists them in the order a
+newcomer meets them. Whatever a verb raises ends here: a :class:`~golive.errors.GoliveError` becomes its one line on
 stderr and its exit code, Control-C becomes 130, anything else is a bug in golive and says so.
 """
 

@@ -25,7 +25,7 @@ from golive.rollout import events as ev
 from golive.rollout.commands import Command, Observe
 from golive.rollout.journal import Entry, Journal
 from golive.rollout.lease import Lease
-from golive.rollout.machine import FAILED_PROBES_MAX, Phase, State, begin, decide, wanted
+from golive.rollout.machine import Phase, State, begin, decide, wanted
 from golive.rollout.pace import Pace
 from golive.rollout.ports import Condition, Deployer, Evidence, FencedError, Gatekeeper, Health, Router, Sample, Split
 from golive.rollout.session import EVERY_ROUTE, JudgeMaker, Session
@@ -36,6 +36,13 @@ log = logging.getLogger("golive.rollout")
 
 #: Phases in which a healthy candidate is judged, and in which foreign hands on the gateway are noticed.
 _STEADY = frozenset({Phase.SOAKING, Phase.WAITING, Phase.WATCHING})
+
+
+#: Events that say something to people and to `golive explain` even when the machine stays where it is.
+_ALWAYS_RECORDED = (ev.Verdict, ev.Taught, ev.ControllerStarted, ev.TrafficUnconfirmed)
+
+_STABLE_PROBES_MAX = 3
+"""Bad probes in a row after which the version that carries everybody counts as unhealthy."""
 
 
 class Controller:
@@ -113,7 +120,7 @@ class Controller:
 
     async def _take_over(self, first_version: str) -> None:
         """Learn where the last controller stopped and make the world match it."""
-        self._load(first_version)
+        await self._load(first_version)
         if self.state is None:
             arm = await self.world.bring_up(self.current)
             await self.world.router.apply(Split(arm.version), fence=self.lease.fence)
@@ -125,9 +132,10 @@ class Controller:
         if self.state is not None and self.state.phase in _STEADY:
             await self._restore_traffic(self.state)
 
-    def _load(self, first_version: str) -> None:
+    async def _load(self, first_version: str) -> None:
         known = self.journal.service(self.service)
         if known is None:
+            await self.world.deployer.prepare(first_version)
             self.journal.adopt(self.service, first_version, self.clock.now())
         self.current = known.version if known else first_version
         stored = self.journal.active(self.service)
@@ -202,7 +210,7 @@ class Controller:
         if self.state is None:
             return
         after, _ = decide(self.state, event)
-        if after == self.state and not isinstance(event, ev.Verdict | ev.ControllerStarted | ev.TrafficUnconfirmed):
+        if after == self.state and not isinstance(event, _ALWAYS_RECORDED):
             return
         self._enter(event, after)
 
@@ -263,6 +271,7 @@ class Controller:
             bounds = len(self.evidence.bounds)
             self.session = Session(self.judges(state, None), state.entered_at, self.routes, bounds)
             self.session.teach(state, self._history)
+            self._decide(ev.Taught(at=self.clock.now(), session=self.session.to_dict()))
 
     async def _sample(self) -> None:
         """One tick: read the counters, judge them, and notice whether the traffic is still what we made it."""
@@ -307,7 +316,7 @@ class Controller:
         bad = self._bad_probes[version] = 0 if healthy else (before or 0) + 1
         dead = condition.health is Health.DEAD
         if not healthy or before != 0:
-            if version == self._kept() and not healthy and not dead and bad < FAILED_PROBES_MAX:
+            if version == self._kept() and not healthy and not dead and bad < _STABLE_PROBES_MAX:
                 return  # one slow answer of the version that carries everybody says nothing
             self.tell(
                 ev.Probed(at=self.clock.now(), version=version, healthy=healthy, dead=dead, reason=condition.reason)

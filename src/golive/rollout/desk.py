@@ -86,7 +86,8 @@ class Desk:
         self._next = None
         self._refuse_version(version, force=bool(request.body.get("force")))
         plan = _plan(request.body)
-        await self.controller.world.deployer.prepare(version)
+        if not request.body.get("known"):  # a rollback goes to a release that was made before
+            await self.controller.world.deployer.prepare(version)
         state = self.controller.start(
             ev.Started(
                 at=self.controller.clock.now(),
@@ -208,7 +209,13 @@ def _plan(body: dict[str, Any]) -> Plan:
         return preset("progressive")
     plan = msgspec.convert(stored, Plan)
     watch = plan.watch if plan.watch >= timedelta(0) else timedelta(0)
-    return make_plan(plan.stages, watch=watch, on_inconclusive=plan.on_inconclusive, at_once=bool(body.get("at_once")))
+    return make_plan(
+        plan.stages,
+        watch=watch,
+        on_inconclusive=plan.on_inconclusive,
+        failed_probes_max=plan.failed_probes_max,
+        at_once=bool(body.get("at_once")),
+    )
 
 
 def _where(state: State) -> str:

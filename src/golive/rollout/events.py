@@ -91,6 +91,17 @@ class RowVerdict(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class Taught(Event, frozen=True, kw_only=True, tag="taught"):
+    """
+    A judge was made and has seen what stable did before.
+
+    Attributes:
+        session: its state then. With it and the evidence of the verdicts that follow, every verdict can be recomputed.
+    """
+
+    session: dict[str, Any]
+
+
 class Verdict(Event, frozen=True, kw_only=True, tag="verdict"):
     """
     The judge looked at the evidence of *stage*.
@@ -98,6 +109,7 @@ class Verdict(Event, frozen=True, kw_only=True, tag="verdict"):
     Attributes:
         action: what the evidence asks for.
         confidence: 0..100 that the candidate is not worse than the margin.
+        needs_human: waiting longer at this weight will probably not settle it.
         evidence: the snapshot that was judged, so that the verdict can be recomputed.
     """
 
@@ -106,6 +118,7 @@ class Verdict(Event, frozen=True, kw_only=True, tag="verdict"):
     confidence: float
     reason: str
     rows: tuple[RowVerdict, ...] = ()
+    needs_human: bool = False
     evidence: dict[str, object] | None = None
 
 
@@ -182,6 +195,7 @@ AnyEvent = (
     | TrafficConfirmed
     | TrafficUnconfirmed
     | Drifted
+    | Taught
     | Verdict
     | Probed
     | Removed

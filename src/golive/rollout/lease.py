@@ -16,13 +16,13 @@ import os
 import socket
 import sqlite3
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import msgspec
 
 from golive.db.sqlite import Connection, transaction
 from golive.errors import RefusedError
 from golive.rollout.ports import FencedError
+from golive.rollout.processes import identify
 from golive.timing import format_instant, parse_instant
 
 LEASE_FOR = timedelta(seconds=5)
@@ -53,12 +53,9 @@ def this_process() -> Holder:
 
 
 def birth(pid: int) -> str:
-    """When *pid* began, in the kernel's own ticks; empty when there is no such process or no way to tell."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
+    """What tells process *pid* from a later one with the same number; empty when there is no such process."""
+    process = identify(pid)
+    return process.started if process else ""
 
 
 class Lease:

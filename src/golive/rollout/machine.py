@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import msgspec
@@ -36,9 +36,6 @@ from golive.rollout.commands import Command, Deploy, Observe, Remove, Shift, Wak
 from golive.rollout.plan import Plan
 from golive.rollout.ports import WEIGHT_MAX, Split
 from golive.timing import format_duration
-
-FAILED_PROBES_MAX = 3
-"""Consecutive bad probes of the candidate that blow the fuse: one is noise, three half a second apart are an outage."""
 
 
 class Phase(enum.StrEnum):
@@ -257,10 +254,11 @@ def _passed(state: State, at: datetime) -> bool:
 
 def _at_ceiling(state: State, at: datetime) -> State:
     ceiling = None if state.stage < 0 else state.plan.stages[state.stage].ceiling
-    if ceiling is None or at < state.entered_at + ceiling or state.settled_stage >= state.stage:
+    if state.settled_stage >= state.stage or not _given_up(state, ceiling, at):
         return state
     said = state.verdict.reason if state.verdict else "there is no evidence"
-    why = f"undecided after {format_duration(ceiling)} at {_share(state, state.stage)}: {said}"
+    waited = format_duration(timedelta(seconds=round((at - state.entered_at).total_seconds())))
+    why = f"undecided after {waited} at {_share(state, state.stage)}: {said}"
     match state.plan.on_inconclusive:
         case "rollback":
             return _roll_back(state, at, why, "golive")
@@ -268,6 +266,16 @@ def _at_ceiling(state: State, at: datetime) -> State:
             return replace(state, phase=Phase.WAITING, waiting_for=WaitingFor.DECISION, reason=why)
         case _:
             return state
+
+
+def _given_up(state: State, ceiling: timedelta | None, at: datetime) -> bool:
+    """Whether more of this stage is not worth waiting for, by the plan's ceiling or in the judge's eyes."""
+    if state.stage < 0:
+        return False
+    if ceiling is not None and at >= state.entered_at + ceiling:
+        return True
+    floor = state.plan.stages[state.stage].floor
+    return state.verdict is not None and state.verdict.needs_human and at >= state.entered_at + floor
 
 
 def _watch(state: State, at: datetime) -> State:
@@ -389,7 +397,7 @@ def _probed(state: State, event: ev.Probed) -> State:
         return state
     failed = 0 if event.healthy else state.failed_probes + 1
     state = replace(state, failed_probes=failed, candidate_alive=not event.dead)
-    if state.phase in _EXPOSED and (event.dead or failed >= FAILED_PROBES_MAX):
+    if state.phase in _EXPOSED and (event.dead or failed >= state.plan.failed_probes_max):
         what = "died" if event.dead else f"failed {failed} probes in a row"
         return _roll_back(state, event.at, f"{state.candidate} {what}: {event.reason}", "golive")
     return state

@@ -55,11 +55,14 @@ class Plan(msgspec.Struct, frozen=True):
         stages: ascending weights, the last one 10,000.
         watch: how long the old version stays warm after the last stage, for a rollback in one write.
         on_inconclusive: what happens when a stage reaches its ceiling undecided.
+        failed_probes_max: bad probes of the candidate in a row that blow the fuse: one is noise, three half a second
+            apart are an outage.
     """
 
     stages: tuple[Stage, ...]
     watch: timedelta = timedelta(hours=24)
     on_inconclusive: OnInconclusive = "ask"
+    failed_probes_max: int = 3
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -92,6 +95,7 @@ def make_plan(
     *,
     watch: timedelta = timedelta(hours=24),
     on_inconclusive: OnInconclusive = "ask",
+    failed_probes_max: int = 3,
     at_once: bool = False,
     place: str = "rollout.stages",
 ) -> Plan:
@@ -109,7 +113,9 @@ def make_plan(
         faults.append(f"rollout.watch: expected 0s or more, got {format_duration(watch)}.")
     if faults:
         raise ConfigError(*faults)
-    return Plan(tuple(stages), watch, on_inconclusive)
+    if failed_probes_max < 1:
+        raise ConfigError(f"rollout.fuse.failed_probes: expected 1 or more, got {failed_probes_max}.")
+    return Plan(tuple(stages), watch, on_inconclusive, failed_probes_max)
 
 
 def _faults(stages: Sequence[Stage], at_once: bool, place: str) -> list[str]:
@@ -174,8 +180,8 @@ PRESETS: dict[str, tuple[list[Stage], timedelta]] = {
     # 001: a canary in the low-traffic window, a day of observation, then everybody.
     "canary-24h": (_preset([5, 100], _hours(24, 0)), timedelta(hours=24)),
     "blue-green": (_preset([100], _hours(0)), timedelta(hours=1)),
-    # Two minutes on a laptop at about 200 requests per second; only as careful as that allows.
-    "demo": (_preset([1, 10, 50, 100], [timedelta(seconds=s) for s in (4, 5, 5, 2)]), timedelta(seconds=5)),
+    # Half a minute on a laptop at about 100 requests per second; only as careful as that allows.
+    "demo": (_preset([5, 25, 50, 100], [timedelta(seconds=s) for s in (4, 5, 5, 2)]), timedelta(seconds=5)),
     **{
         f"Canary10Percent{minutes}Minutes": (
             _preset([10, 100], [minutes * _MINUTE, 0 * _MINUTE]),
@@ -196,7 +202,13 @@ PRESETS: dict[str, tuple[list[Stage], timedelta]] = {
 _AT_ONCE = {"blue-green", "AllAtOnce"}
 
 
-def preset(name: str, *, watch: timedelta | None = None, on_inconclusive: OnInconclusive = "ask") -> Plan:
+def preset(
+    name: str,
+    *,
+    watch: timedelta | None = None,
+    on_inconclusive: OnInconclusive = "ask",
+    failed_probes_max: int = 3,
+) -> Plan:
     """
     The plan known as *name*.
 
@@ -208,5 +220,9 @@ def preset(name: str, *, watch: timedelta | None = None, on_inconclusive: OnInco
         )
     stages, warm = PRESETS[name]
     return make_plan(
-        stages, watch=warm if watch is None else watch, on_inconclusive=on_inconclusive, at_once=name in _AT_ONCE
+        stages,
+        watch=warm if watch is None else watch,
+        on_inconclusive=on_inconclusive,
+        failed_probes_max=failed_probes_max,
+        at_once=name in _AT_ONCE,
     )

@@ -50,18 +50,27 @@ class Snapshot(msgspec.Struct, frozen=True):
 class RowDecision(Protocol):
     """One row of a decision."""
 
-    name: str
-    verdict: Any
-    sentence: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def verdict(self) -> Any: ...
+    @property
+    def sentence(self) -> str: ...
 
 
 class Decision(Protocol):
     """What a judge answers: see :class:`golive.rollout.Judge`."""
 
-    action: Any
-    confidence: float
-    reason: str
-    rows: Sequence[RowDecision]
+    @property
+    def action(self) -> Any: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def needs_human(self) -> bool: ...
+    @property
+    def rows(self) -> Sequence[RowDecision]: ...
 
 
 class Judging(Protocol):
@@ -82,6 +91,12 @@ class JudgeMaker(Protocol):
     def __call__(self, state: State, stored: dict[str, Any] | None) -> Judging:
         """A new judge for the plan of *state*, or the one whose :meth:`Judging.to_dict` was *stored*."""
         ...
+
+
+def _without_verb(reason: str) -> str:
+    """The judge's sentence without "hold:" before it; the event says what is to be done."""
+    head, colon, rest = reason.partition(": ")
+    return rest if colon and head in ("hold", "roll back", "promote") else reason
 
 
 class Session:
@@ -113,8 +128,9 @@ class Session:
             stage=state.stage,
             action=str(decision.action),  # type: ignore[arg-type]  # the judge's words are the event's words
             confidence=round(float(decision.confidence), 2),
-            reason=decision.reason,
+            reason=_without_verb(decision.reason),
             rows=tuple(ev.RowVerdict(row.name, str(row.verdict), row.sentence) for row in decision.rows),
+            needs_human=bool(decision.needs_human),
             evidence=msgspec.to_builtins(snapshot),
         )
 

@@ -88,11 +88,10 @@ class World:
 
     async def bring_up(self, version: str) -> Arm:
         """
-        Have *version* running, ready, and known to the gateway.
+        Have *version*, whose release was prepared before, running, ready, and known to the gateway.
 
         Raises: GoliveError saying what stood in the way.
         """
-        await self.deployer.prepare(version)
         arm = await self.deployer.start(version)
         await self._until_ready(version)
         await self.router.ensure([arm], fence=self.fence())

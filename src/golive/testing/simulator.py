@@ -144,6 +144,7 @@ class _Answer(msgspec.Struct, frozen=True):
     action: str
     reason: str
     confidence: float = 50.0
+    needs_human: bool = False
     rows: tuple[Any, ...] = ()
 
 

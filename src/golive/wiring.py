@@ -1,0 +1,310 @@
+"""
+The composition root: settings become running objects. The only module that knows everybody.
+
+Also home of the adapters that join two rooms which do not know each other: the gates as the rollout's gatekeeper, the
+judge as the controller's judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from golive.config import Settings
+from golive.config import sections as config
+from golive.config.slo import write_table
+from golive.errors import ConfigError, GoliveError
+from golive.gates import HealthProbe, SmokeRequest, Target, run_gates
+from golive.rollout.controller import Controller
+from golive.rollout.deployers.process import ProcessDeployer
+from golive.rollout.deployers.releases import Releases
+from golive.rollout.deployers.releases_git import GitReleases
+from golive.rollout.deployers.releases_path import PathReleases
+from golive.rollout.deployers.releases_tree import TreeReleases
+from golive.rollout.deployers.settings import DeploySettings
+from golive.rollout.desk import Approvals, Desk
+from golive.rollout.evidence.envoy import BOUNDS, EnvoyEvidence
+from golive.rollout.journal import Journal
+from golive.rollout.judge import Judge
+from golive.rollout.machine import State
+from golive.rollout.pace import Pace
+from golive.rollout.plan import Plan, Stage, make_plan, preset
+from golive.rollout.ports import Arm, GateVerdict
+from golive.rollout.routers.envoy import EnvoyRouter
+from golive.rollout.routers.envoy_gateway import EnvoyGateway
+from golive.rollout.routers.envoy_settings import GatewaySettings
+from golive.rollout.session import EVERY_ROUTE, Judging
+from golive.timing import Clock, SystemClock
+
+_UNDECIDED = timedelta(hours=1)
+"""How long past its floor the judge waits for enough evidence when the plan sets no ceiling."""
+
+
+@dataclass(frozen=True)
+class Station:
+    """Everything one service needs to be operated, built from its settings and not yet running."""
+
+    settings: Settings
+    journal: Journal
+    gateway: EnvoyGateway
+    deployer: ProcessDeployer
+    controller: Controller
+    desk: Desk
+
+
+def journal_path(settings: Settings) -> Path:
+    """The file in which controller and command line meet."""
+    return settings.state_dir / "golive.db"
+
+
+def open_journal(settings: Settings) -> Journal:
+    """
+    The journal of the project, made when it does not exist.
+
+    Raises: StateError when the file cannot be used.
+    """
+    return Journal(journal_path(settings))
+
+
+def station(settings: Settings, *, clock: Clock | None = None) -> Station:
+    """
+    Build everything. Nothing is started yet.
+
+    Raises: ConfigError, StateError.
+    """
+    clock = clock or SystemClock()
+    journal = open_journal(settings)
+    gateway = EnvoyGateway(settings.state_dir / "gateway", gateway_settings(settings))
+    deployer = ProcessDeployer(settings.state_dir / "processes", deploy_settings(settings))
+    controller = Controller(
+        settings.service,
+        journal=journal,
+        router=EnvoyRouter(gateway),
+        evidence=EnvoyEvidence(gateway),
+        deployer=deployer,
+        judges=make_judge,
+        clock=clock,
+        pace=pace(settings),
+        gatekeeper=Preflight(settings) if settings.gates.preflight else None,
+    )
+    groups = {group: tuple(people) for group, people in settings.approvals.groups.items()}
+    approvals = Approvals(groups, settings.approvals.prevent_self_review)
+    return Station(settings, journal, gateway, deployer, controller, Desk(controller, approvals))
+
+
+# ---- settings of the rooms
+
+
+def gateway_settings(settings: Settings) -> GatewaySettings:
+    """``[gateway]`` as the router knows it."""
+    gateway = settings.gateway
+    return GatewaySettings(
+        service=settings.service,
+        host=gateway.host,
+        port=gateway.port,
+        admin_port=gateway.admin_port,
+        sticky_header=gateway.sticky.header,
+        sticky_cookie=gateway.sticky.cookie,
+        force_header=gateway.force_header,
+        request_timeout=gateway.request_timeout,
+        idle_timeout=gateway.idle_timeout,
+        connect_timeout=gateway.connect_timeout,
+        health_path=settings.deploy.ready_path,
+    )
+
+
+def deploy_settings(settings: Settings) -> DeploySettings:
+    """
+    ``[deploy]`` and ``[release]`` as the deployer knows them.
+
+    Raises: ConfigError when there is neither a command nor an app to serve.
+    """
+    deploy = settings.deploy
+    if not deploy.command:
+        raise ConfigError(
+            'golive.toml: expected app = "module:app" or a [deploy] command, got neither. '
+            "Write one, or run `golive init`."
+        )
+    return DeploySettings(
+        command=tuple(deploy.command),
+        releases=releases(settings),
+        env={**_env_file(settings), **deploy.env},
+        startup_path=deploy.startup_path,
+        startup_timeout=deploy.startup_timeout,
+        ready_path=deploy.ready_path,
+        ready_timeout=deploy.ready_timeout,
+        live_path=deploy.live_path,
+        stop_timeout=deploy.stop_timeout,
+    )
+
+
+def releases(settings: Settings) -> Releases:
+    """Where the folders of versions come from."""
+    release, store = settings.release, settings.state_dir / "releases"
+    match release.source:
+        case "git":
+            return GitReleases(settings.root, store)
+        case "path":
+            pattern = Path(release.path)
+            if pattern.name != "{version}":
+                raise ConfigError(f'golive.toml release.path: expected ".../{{version}}", got "{release.path}".')
+            return PathReleases(settings.root / pattern.parent)
+        case "tree":
+            return TreeReleases(settings.root, store, exclude=release.exclude)
+
+
+def _env_file(settings: Settings) -> Mapping[str, str]:
+    """``[deploy] env_file``: KEY=value lines, comments and blank lines allowed."""
+    if settings.deploy.env_file is None:
+        return {}
+    path = settings.root / settings.deploy.env_file
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable env_file, got {error.strerror}.") from None
+    env = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise ConfigError(f"{path}:{number}: expected KEY=value, got a line without. Mend it.")
+        env[key.strip()] = value.strip().strip("\"'")
+    return env
+
+
+def pace(settings: Settings) -> Pace:
+    """How often the controller looks."""
+    deploy = settings.deploy
+    return Pace(
+        tick=settings.rollout.tick,
+        probe=settings.rollout.fuse.probe_interval,
+        ready=deploy.startup_timeout + deploy.ready_timeout,
+        drain=settings.gateway.request_timeout + timedelta(seconds=5),
+    )
+
+
+# ---- plan and judge
+
+
+def plan_of(settings: Settings) -> Plan:
+    """
+    The stages written in golive.toml, or those of the preset.
+
+    Raises: ConfigError naming every fault.
+    """
+    rollout = settings.rollout
+    if rollout.stages is None:
+        watch = rollout.watch if settings.origin("rollout", "watch").kind != "default" else None
+        return preset(
+            rollout.preset,
+            watch=watch,
+            on_inconclusive=rollout.on_inconclusive,
+            failed_probes_max=rollout.fuse.failed_probes,
+        )
+    return make_plan(
+        [_stage(stage) for stage in rollout.stages],
+        watch=rollout.watch,
+        on_inconclusive=rollout.on_inconclusive,
+        failed_probes_max=rollout.fuse.failed_probes,
+        at_once=rollout.strategy == "blue-green",
+    )
+
+
+def _stage(stage: config.Stage) -> Stage:
+    return Stage(round(stage.weight * 100), stage.soak, stage.max_soak, stage.approval)
+
+
+def judging_of(settings: Settings) -> dict[str, Any]:
+    """What a judge is made of, as JSON for the journal: a verdict is recomputed with these, not with today's file."""
+    rollout = settings.rollout
+    rows = write_table(settings.slo)
+    return {
+        "slo": {name: {**row, **row.get("canary", {})} for name, row in rows.items()},
+        "tick_s": rollout.tick.total_seconds(),
+        "pace": rollout.pace,
+        "options": dict(rollout.judge),
+    }
+
+
+def make_judge(state: State, stored: dict[str, Any] | None) -> Judging:
+    """The judge of one rollout: a new one for its plan, or the one that was stored."""
+    if stored is not None:
+        return Judge.from_dict(stored)
+    judging = state.judging
+    slo = {
+        name: {key: value for key, value in row.items() if key not in ("gate", "canary", "steady")}
+        for name, row in judging.get("slo", {}).items()
+    }
+    floors = [stage.floor.total_seconds() for stage in state.plan.stages]
+    ceilings = [(stage.ceiling or stage.floor + _UNDECIDED).total_seconds() for stage in state.plan.stages]
+    options = {"floor_s": floors, "ceiling_s": ceilings, **judging.get("options", {})}
+    return Judge(
+        plan=state.plan.weights,
+        slo=slo,
+        tick_s=float(judging.get("tick_s", 5.0)),
+        histogram_bounds=BOUNDS,
+        routes=(EVERY_ROUTE,),
+        pace=str(judging.get("pace", "careful")),
+        **options,
+    )
+
+
+# ---- gates
+
+
+class Preflight:
+    """The gates of ``[gates] preflight`` as the rollout's gatekeeper: asked of the candidate before it has traffic."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    async def check(self, arm: Arm) -> GateVerdict:
+        """See :class:`golive.rollout.ports.Gatekeeper`."""
+        target = target_of(self.settings, f"http://{arm.address}", {})
+        try:
+            report = await run_gates(self.settings.gates.preflight, target)
+        except GoliveError as error:
+            return GateVerdict(False, str(error))
+        if report.go:
+            return GateVerdict(True, f"{len(report.results)} gates passed")
+        bad = [result for result in report.results if not result.good]
+        return GateVerdict(False, "; ".join(f"{result.gate}: {result.outcome.sentence}" for result in bad))
+
+
+def target_of(
+    settings: Settings, url: str, headers: dict[str, str], *, tls_verify: bool = True, remote_allowed: bool = False
+) -> Target:
+    """
+    The service of *settings* at *url* as the gates see it. Without a file nothing is promised, and gates find out.
+    """
+    deploy = settings.deploy
+    declared = settings.file is not None
+    return Target(
+        url=url,
+        root=settings.root,
+        environment=settings.environment or "",
+        headers=headers,
+        startup_timeout=deploy.startup_timeout.total_seconds(),
+        health=HealthProbe(deploy.live_path, deploy.startup_path, deploy.ready_path) if declared else HealthProbe(),
+        smoke=tuple(smoke_request(request) for request in settings.gates.smoke.requests),
+        tls_verify=tls_verify,
+        remote_allowed=remote_allowed,
+    )
+
+
+def smoke_request(declared: config.SmokeRequest) -> SmokeRequest:
+    """One ``[[gates.smoke.requests]]`` as the gates know it."""
+    return SmokeRequest(
+        path=declared.path,
+        method=declared.method,
+        name=declared.name,
+        headers=declared.headers,
+        body=declared.body,
+        json=declared.payload,
+        expect=tuple(declared.expect),
+    )
