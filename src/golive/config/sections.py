@@ -25,6 +25,7 @@ from golive.config.types import (
     Token,
     UrlPath,
     Weight,
+    table,
 )
 
 EXCLUDED = [".git", ".venv", "venv", "__pycache__", "*.pyc", ".golive", "node_modules", ".mypy_cache", ".ruff_cache",
@@ -81,7 +82,7 @@ class Gateway(Section):
     host: str = "127.0.0.1"
     port: Count = Field(default=8000, ge=0, le=65535)
     admin_port: Count = Field(default=0, ge=0, le=65535)
-    sticky: Sticky = Sticky()
+    sticky: Sticky = table()
     force_header: Token = "x-golive-version"
     request_timeout: PositiveDuration = _seconds(15)
     idle_timeout: PositiveDuration = _seconds(4)
@@ -115,7 +116,7 @@ class Rollout(Section):
     on_inconclusive: Literal["ask", "extend", "rollback"] = "ask"
     watch: Duration = timedelta(hours=24)
     judge: dict[str, Number] = Field(default={})
-    fuse: Fuse = Fuse()
+    fuse: Fuse = table()
 
 
 class Approvals(Section):
@@ -151,6 +152,12 @@ class Chassis(Section):
     drain_allow: list[UrlPath] = Field(default=[])
     routes_max: Count = Field(default=1000, ge=1, le=100_000)
     access_log: Switch = True
+    head_max_bytes: Count = Field(default=32 * 1024, ge=1)
+    body_max_bytes: Count = Field(default=10 * 1024 * 1024, ge=1)
+    concurrency_max: Count = Field(default=1000, ge=1)
+    request_timeout: Duration = timedelta(0)
+    head_timeout: PositiveDuration = _seconds(10)
+    body_timeout: PositiveDuration = _seconds(60)
     cors_origins: list[str] = Field(default=[])
     cors_subdomains_of: list[str] = Field(default=[])
     cors_methods: list[str] = Field(default=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
@@ -158,7 +165,7 @@ class Chassis(Section):
         default=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID", "traceparent"]
     )
     cors_credentials: Switch = False
-    cors_max_age: Duration = _seconds(600)
+    cors_max_age: PositiveDuration = _seconds(600)
     require_auth: Switch = False
     redis_url: str | None = None
     rate_limit_redis_url: str | None = None
@@ -238,7 +245,7 @@ class Gates(Section):
     """What must hold before a version gets traffic."""
 
     preflight: list[str] = Field(default=["health", "startup", "stability", "smoke"])
-    smoke: Smoke = Smoke()
+    smoke: Smoke = table()
 
 
 class Load(Section):

@@ -25,7 +25,7 @@ from golive.config.sections import (
     Rollout,
 )
 from golive.config.slo import SLO_SCHEMA, default_table, read_table, write_table
-from golive.config.types import Section
+from golive.config.types import Section, table
 from golive.slo.table import Row
 
 APP_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
@@ -49,17 +49,17 @@ class Settings(Section):
     service: str = Field(default="app", pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=63)
     app: str | None = Field(default=None, pattern=APP_PATTERN)
     state_dir: File = File(".golive")
-    release: Release = Release()
-    deploy: Deploy = Deploy()
-    gateway: Gateway = Gateway()
-    rollout: Rollout = Rollout()
-    approvals: Approvals = Approvals()
+    release: Release = table()
+    deploy: Deploy = table()
+    gateway: Gateway = table()
+    rollout: Rollout = table()
+    approvals: Approvals = table()
     slo: Table = Field(default_factory=default_table)
-    gates: Gates = Gates()
-    load: Load = Load()
-    jobs: Jobs = Jobs()
-    chassis: Chassis = Chassis()
-    db: Database = Database()
+    gates: Gates = table()
+    load: Load = table()
+    jobs: Jobs = table()
+    chassis: Chassis = table()
+    db: Database = table()
 
     _root: File = PrivateAttr(default_factory=File.cwd)
     _file: File | None = PrivateAttr(default=None)

@@ -7,9 +7,9 @@ import shlex
 import string
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from golive.errors import did_you_mean
 from golive.timing import format_duration, parse_duration
@@ -20,9 +20,19 @@ _SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0"
 
 
 class Section(BaseModel):
-    """A table of the configuration: frozen, and no key that is not known."""
+    """
+    A table of the configuration: frozen, and no key that is not known.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    Only the model that is asked builds a validator; a table inside another is a part of that one. Together with
+    :func:`table` that is a third of what ``golive config`` costs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+
+def table() -> Any:
+    """The default of a table inside a table: an empty one, validated with the rest instead of on its own."""
+    return Field(default_factory=dict, validate_default=True)
 
 
 def _duration(value: object) -> timedelta:
