@@ -17,7 +17,8 @@ from golive.config import Settings
 from golive.config import sections as config
 from golive.config.slo import write_table
 from golive.errors import ConfigError, GoliveError
-from golive.gates import HealthProbe, SmokeRequest, Target, run_gates
+from golive.gates import CorsProbe, HealthProbe, LoadProbe, SmokeRequest, Target, run_gates
+from golive.gates.thresholds import of_table
 from golive.rollout.controller import Controller
 from golive.rollout.deployers.process import ProcessDeployer
 from golive.rollout.deployers.releases import Releases
@@ -292,6 +293,8 @@ def target_of(
         startup_timeout=deploy.startup_timeout.total_seconds(),
         health=HealthProbe(deploy.live_path, deploy.startup_path, deploy.ready_path) if declared else HealthProbe(),
         smoke=tuple(smoke_request(request) for request in settings.gates.smoke.requests),
+        cors=CorsProbe(tuple(settings.chassis.cors_origins)) if settings.chassis.cors_origins else None,
+        load=LoadProbe(thresholds=tuple(of_table(settings.slo.values(), "GET /"))) if declared else LoadProbe(),
         tls_verify=tls_verify,
         remote_allowed=remote_allowed,
     )

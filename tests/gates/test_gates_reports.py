@@ -1,6 +1,7 @@
 """Every report format, with hostile text in it."""
 
 import json
+import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
@@ -78,6 +79,15 @@ def test_github_commands_cannot_be_smuggled_in() -> None:
 def test_no_format_fails_on_an_empty_report(name: str) -> None:
     """NO-GO in every one."""
     assert "NO-GO" in FORMATS[name](report()) or name == "junit"
+
+
+def test_the_page_runs_nothing_and_escapes_everything() -> None:
+    """Self-contained: no script, no address, hostile text as text."""
+    page = FORMATS["html"](RED)
+    assert '<h1><strong class="bad">NO-GO</strong></h1>' in page
+    assert "<b>" not in page
+    assert "default-src 'none'" in page
+    assert not re.search(r"<script|src=|href=|url\(", page)
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:

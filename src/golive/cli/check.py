@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from golive.config import Settings, load_settings
-from golive.config import sections as config
 from golive.errors import ExitCode, UsageError
-from golive.gates import HealthProbe, Report, Result, SmokeRequest, Target, Verdict, catalogue, run_gates
+from golive.gates import Report, Result, Verdict, catalogue, run_gates
 from golive.gates.profiles import PROFILES, profile
 from golive.gates.reports import FORMATS, text
+from golive.wiring import target_of
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow", Verdict.UNAVAILABLE: "magenta"}
 
@@ -57,40 +57,6 @@ def command(
     report = asyncio.run(run_gates(wanted, target, on_result=live))
     _show(report, output)
     return ExitCode.OK if report.go else ExitCode.NO_GO
-
-
-def target_of(
-    settings: Settings, url: str, headers: dict[str, str], *, tls_verify: bool = True, remote_allowed: bool = False
-) -> Target:
-    """
-    The service of *settings* at *url* as the gates see it. Without a file nothing is promised, and gates find out.
-    """
-    deploy = settings.deploy
-    declared = settings.file is not None
-    return Target(
-        url=url,
-        root=settings.root,
-        environment=settings.environment or "",
-        headers=headers,
-        startup_timeout=deploy.startup_timeout.total_seconds(),
-        health=HealthProbe(deploy.live_path, deploy.startup_path, deploy.ready_path) if declared else HealthProbe(),
-        smoke=tuple(smoke_request(request) for request in settings.gates.smoke.requests),
-        tls_verify=tls_verify,
-        remote_allowed=remote_allowed,
-    )
-
-
-def smoke_request(declared: config.SmokeRequest) -> SmokeRequest:
-    """One ``[[gates.smoke.requests]]`` as the gates know it."""
-    return SmokeRequest(
-        path=declared.path,
-        method=declared.method,
-        name=declared.name,
-        headers=declared.headers,
-        body=declared.body,
-        json=declared.payload,
-        expect=tuple(declared.expect),
-    )
 
 
 def _own_url(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Literal
+from urllib.parse import urlsplit
 
 import click
 
@@ -49,6 +50,9 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
 @click.option(
     "--body", help="Text, or @FILE. {n}, {n%400}, {user} and {uuid} are filled in, here and in headers and paths."
 )
+@click.option(
+    "--mix", type=click.Path(path_type=Path), help="JSON list of requests {method, path, headers, body, weight}."
+)
 @click.option("--users", type=int, default=100, show_default=True, help="How many different {user}s.")
 @click.option("--expect", multiple=True, metavar="STATUS", help="What is no failure: 2xx, 409. Default 2xx and 3xx.")
 @click.option("--timeout", default="10s", show_default=True, help="Per request, from its intended time.")
@@ -64,6 +68,7 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
     metavar="CONDITION",
     help='Exit 3 unless it holds: "p95 < 300ms", "error_rate < 1%", "dropped == 0". Repeatable.',
 )
+@click.option("--slo", is_flag=True, help="The thresholds of [slo] in golive.toml, as they are in the gate.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, mix and {uuid}.")
 @click.option("--insecure", is_flag=True, help="Accept any TLS certificate.")
 @click.option("--i-own-this-host", "remote_allowed", is_flag=True, help="Needed when the target is not this machine.")
@@ -71,8 +76,9 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
 def command(
     url: str, rate: float, duration: str, stages: tuple[str, ...], poisson: bool, concurrency: int | None,
     requests_max: int | None, method: str, paths: tuple[str, ...], headers: tuple[str, ...], body: str | None,
+    mix: Path | None,
     users: int, expect: tuple[str, ...], timeout: str, connections_max: int, no_keep_alive: bool,
-    tally_header: str | None, tally_json: str | None, thresholds: tuple[str, ...], seed: int, insecure: bool,
+    tally_header: str | None, tally_json: str | None, thresholds: tuple[str, ...], slo: bool, seed: int, insecure: bool,
     remote_allowed: bool, output: Output,
 ) -> None:  # fmt: skip
     """
@@ -82,13 +88,14 @@ def command(
     from the intended time, so that a stall is seen by everybody who would have met it. Failed requests are samples
     too. Exit 3 when a threshold does not hold, or when this machine, not the service, set the figures.
     """
-    judged = [parse_threshold(text) for text in thresholds]
+    promised = _promised(f"{method.upper()} {paths[0] if paths else urlsplit(url).path or '/'}") if slo else []
+    judged = [parse_threshold(text) for text in (*promised, *thresholds)]
     spec = RequestSpec(method=method.upper(), headers=_headers(headers), body=_body(body))
     plan = LoadPlan(
         url,
         rate=rate,
         duration=None if duration == "forever" else _seconds("--duration", duration),
-        requests=[replace(spec, path=path) for path in paths] or [spec],
+        requests=_mix(mix) if mix else [replace(spec, path=path) for path in paths] or [spec],
         stages=[_stage(text) for text in stages],
         arrivals="poisson" if poisson else "constant",
         concurrency=concurrency,
@@ -113,6 +120,44 @@ def command(
     failed = [sentence for holds, sentence in verdicts if not holds]
     if failed:
         raise NoGoError(f"NO-GO: {'; '.join(failed)}")
+
+
+def _mix(path: Path) -> list[RequestSpec]:
+    """
+    The requests of a file, so that a realistic mix of calls need not be spelt on a command line.
+
+    Raises: UsageError naming the file and the entry.
+    """
+    try:
+        entries = json.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: expected a readable file, got {error.strerror}. Check --mix.") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: expected JSON, got: {error}.") from None
+    if not isinstance(entries, list) or not entries:
+        raise UsageError(f"{path}: expected a list of requests, got {type(entries).__name__}.")
+    return [_entry(path, number, entry) for number, entry in enumerate(entries)]
+
+
+def _entry(path: Path, number: int, entry: object) -> RequestSpec:
+    known = {"method", "path", "headers", "body", "weight", "expect"}
+    if not isinstance(entry, dict) or not set(entry) <= known:
+        raise UsageError(f"{path}/{number}: expected an object with some of {', '.join(sorted(known))}, got {entry!r}.")
+    try:
+        return RequestSpec(**{**entry, "method": str(entry.get("method", "GET")).upper()})
+    except TypeError as error:
+        raise UsageError(f"{path}/{number}: {error}.") from None
+
+
+def _promised(request: str) -> list[str]:
+    """What the SLO table asks of *request*; the configuration is read only when it is wanted."""
+    from golive.config import load_settings
+    from golive.gates.thresholds import of_table
+
+    found = of_table(load_settings().slo.values(), request)
+    if not found:
+        raise UsageError(f"--slo: no row of [slo] is about the latency or errors of {request}. Give --threshold.")
+    return found
 
 
 class _Progress:

@@ -42,6 +42,23 @@ def _blocks(target: Target) -> Target:
     )
 
 
+def _cloud(target: Target) -> Target:
+    """Source: seed 001, phases 0 and 2: pre-flight blockers, then the health checks of the backend."""
+    health = replace(
+        target.health,
+        live=target.health.live or "/health",
+        aliases=target.health.aliases or ("/health", "/api/status", "/api/db/info"),
+    )
+    return replace(target, health=health)
+
+
+def _ingest(target: Target) -> Target:
+    """Source: seed 002: the health model, its limits of 120 s and P95 <= 1 s with <= 1 % errors, the registry check."""
+    health = replace(target.health, live="/livez", startup="/startupz", ready="/health/ready")
+    load = replace(target.load, requests=2000, concurrency=75, thresholds=("p95 <= 1s", "error_rate <= 1%"))
+    return replace(target, health=health, startup_timeout=120.0, load=load)
+
+
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -50,6 +67,18 @@ PROFILES = {
             "gates A to E of the blocks API: health, async accept, job life cycle, stability, routes",
             ("startup", "health", "async-accept", "job-lifecycle", "stability", "routes"),
             _blocks,
+        ),
+        Profile(
+            "cloud",
+            "a service before its first day in the cloud: clean tree, documented variables, health and status pages",
+            ("forbidden-files", "no-localhost", "env-example", "startup", "health", "smoke"),
+            _cloud,
+        ),
+        Profile(
+            "ingest",
+            "the production gates of an ingestion service: health model, metrics registry, bad input, load",
+            ("startup", "health", "stability", "smoke", "bad-input", "metrics-registry", "load"),
+            _ingest,
         ),
     )
 }

@@ -8,12 +8,13 @@ The grammar of the right-hand side is the SLO table's; the names on the left are
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from golive.errors import UsageError, did_you_mean
 from golive.load import Counts, LoadReport
 from golive.slo.condition import Condition, parse_condition
+from golive.slo.row import Row
 from golive.slo.units import Unit
 
 _Measure = Callable[[LoadReport], float | None]
@@ -71,6 +72,29 @@ def parse_threshold(text: str) -> Threshold:
         return Threshold(match["name"], parse_condition(match["condition"], unit), measure)
     except ValueError as error:
         raise UsageError(f"threshold {text!r}: {error}") from None
+
+
+def of_table(rows: Iterable[Row], request: str = "") -> list[str]:
+    """
+    What the SLO table asks of a load run, as thresholds: its latency, error and success rows as they are in the gate.
+
+    Args:
+        request: ``POST /api/orders``; rows of other routes are left out, those without a route are kept.
+    """
+    found = []
+    for row in (row.for_phase("gate") for row in rows):
+        if row.query is not None or (row.route is not None and not _is_route(row.route, request)):
+            continue
+        if row.indicator == "latency" and row.quantile is not None:
+            found.append(f"p{f'{row.quantile:.4f}'[2:].rstrip('0').ljust(2, '0')} {row.target}")
+        elif row.indicator in ("error_rate", "success_rate"):
+            found.append(f"{row.indicator} {row.target}")
+    return found
+
+
+def _is_route(route: str, request: str) -> bool:
+    """A route without a method means all methods."""
+    return route in (request, request.rpartition(" ")[2])
 
 
 def latency_limit(thresholds: list[Threshold]) -> float | None:

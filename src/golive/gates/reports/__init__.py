@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from golive.gates.report import Report
-from golive.gates.reports import github, json_document, junit, markdown, sarif, text
+from golive.gates.reports import github, html, json_document, junit, markdown, sarif, text
 
 FORMATS: dict[str, Callable[[Report], str]] = {
     "text": text.render,
     "json": json_document.render,
     "junit": junit.render,
     "markdown": markdown.render,
+    "html": html.render,
     "sarif": sarif.render,
     "github": github.render,
 }
