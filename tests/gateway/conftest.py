@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,15 +19,22 @@ from golive.rollout.routers.envoy_gateway import EnvoyGateway
 from golive.rollout.routers.envoy_settings import GatewaySettings
 
 
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+    """Wait until *condition* holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - neither a process nor a gateway wakes us
+            await asyncio.sleep(0.01)
+
+
 class VersionServer:
-    """Answers with its version; ``/slow`` waits for *release*, ``/fail`` is a 500, ``/hang`` never answers."""
+    """Answers with its version. ``/slow`` waits for *release*; ``/sleep?0.2``, ``/fail``, ``/hang`` do so."""
 
     def __init__(self, version: str, *, healthy: bool = True) -> None:
         self.version, self.healthy = version, healthy
         self.release = asyncio.Event()
         self.held = asyncio.Event()
         self.requests = 0
-        self.delay_seconds = 0.0
+        self.slept: list[float] = []
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,8 +74,10 @@ class VersionServer:
             await self.release.wait()
         if path == "/hang":
             await asyncio.Event().wait()
-        if self.delay_seconds:
-            await asyncio.sleep(self.delay_seconds)
+        if path.startswith("/sleep?"):
+            began = asyncio.get_running_loop().time()
+            await asyncio.sleep(float(path.removeprefix("/sleep?")))
+            self.slept.append(asyncio.get_running_loop().time() - began)
         return 500 if path == "/fail" else 200
 
 
@@ -146,13 +155,21 @@ class EnvoyWorld:
     async def counted(self, version: str) -> int:
         return (await self.evidence.sample()).arms[version].requests["*"]
 
+    async def until_healthy(self, version: str, healthy: bool = True) -> None:
+        async def as_wanted() -> bool:
+            return (await self.evidence.sample()).arms[version].healthy is healthy
+
+        await eventually(as_wanted)
+
     async def kill(self) -> None:
         running = self.gateway.running()
         assert running is not None
         os.kill(running.process.pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
-            while self.gateway.alive():  # noqa: ASYNC110 - a process cannot wake us
-                await asyncio.sleep(0.01)
+
+        async def gone() -> bool:
+            return not self.gateway.alive()
+
+        await eventually(gone)
 
     async def restart(self) -> None:
         await self.kill()

