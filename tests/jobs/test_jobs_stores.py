@@ -114,7 +114,7 @@ async def test_jobs_outlive_the_store_object(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "jobs.db", "sqlite://", "sqlite://jobs.db", "postgres://user:secret@host/db", "memory://x"]
+    "url", ["", "jobs.db", "sqlite://", "sqlite://jobs.db", "mysql://user:secret@host/db", "memory://x"]
 )
 def test_a_url_no_store_understands_is_refused_without_its_password(url: str) -> None:
     """The message shows the scheme at most."""

@@ -25,7 +25,7 @@ class JobsSettings:
     """
 
     url: str = "sqlite:///.golive/jobs.db"
-    """``sqlite:///relative``, ``sqlite:////absolute`` or ``memory://`` (tests only: nothing is durable)."""
+    """``sqlite:///relative``, ``sqlite:////absolute``, ``postgresql://...``, ``memory://`` (tests: keeps nothing)."""
     table: str = "block_jobs"
     """The name of the table, so that an existing dashboard finds it."""
     concurrency: int = 4

@@ -17,9 +17,13 @@ def store_for(url: str, table: str) -> JobStore:
         from golive.jobs.stores.sqlite import SqliteStore
 
         return SqliteStore(rest[1:], table)
+    if separator and scheme in ("postgres", "postgresql"):
+        from golive.jobs.stores.postgres import PostgresStore
+
+        return PostgresStore(url, table)
     if url == "memory://":
         from golive.jobs.stores.memory import MemoryStore
 
         return MemoryStore()
     shown = f"{scheme}://..." if separator else repr(url)  # what follows may be a password
-    raise ConfigError(f"jobs.url: expected sqlite:///path, sqlite:////absolute/path or memory://, got {shown}.")
+    raise ConfigError(f"jobs.url: expected sqlite:///path, postgresql://host/name or memory://, got {shown}.")

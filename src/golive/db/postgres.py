@@ -1,0 +1,138 @@
+"""
+PostgreSQL as golive's own tables use it: one connection per purpose, schema steps, and errors without passwords.
+
+A :class:`Line` is a connection that is made when needed, made again after it broke, and used by one caller at a time.
+Not a pool: a pool resets a connection after every use, which costs the round trip that group commit has just saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from golive.errors import ConfigError, StateError, UnavailableError
+
+try:
+    import asyncpg  # type: ignore[import-untyped]
+except ImportError as error:
+    raise ConfigError('PostgreSQL needs asyncpg, got no such package. pip install "golive[postgres]".') from error
+
+T = TypeVar("T")
+
+#: How long a new connection, and how long a statement may take. Beyond, the database counts as not there.
+CONNECT_TIMEOUT = timedelta(seconds=3)
+STATEMENT_TIMEOUT = timedelta(seconds=10)
+
+#: SQLSTATE classes that mean "not now" and not "wrong": connection, resources, operator, system, read-only standby.
+_NOT_NOW = ("08", "53", "57", "58", "25006", "40")
+
+
+class Line:
+    """
+    One connection to *url*, used by one caller at a time, on one event loop.
+
+    Args:
+        durable: False commits without waiting for the disk: only for what may be lost in a database crash.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
+        self._url = url
+        self._settings = {"application_name": "golive", "synchronous_commit": "on" if durable else "off"}
+        self._lock = asyncio.Lock()
+        self._connection: Any = None
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """
+        What *work* returns, given the connection.
+
+        Raises: UnavailableError when the database does not answer; a commit that was under way may have happened.
+        """
+        async with self._lock:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._connect()
+                return await work(self._connection)
+            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+                raise self._translated(error) from error
+
+    async def listen(self, channel: str, heard: Callable[[], None]) -> None:
+        """Call *heard* for every notification on *channel*; returns when the connection breaks."""
+        broken = asyncio.Event()
+
+        async def start(connection: Any) -> None:
+            connection.add_termination_listener(lambda *_: broken.set())
+            await connection.add_listener(channel, lambda *_: heard())
+
+        await self.run(start)
+        await broken.wait()
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        async with self._lock:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                try:
+                    await connection.close(timeout=1)
+                except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+                    connection.terminate()
+
+    async def _connect(self) -> Any:
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT.total_seconds(),
+            command_timeout=STATEMENT_TIMEOUT.total_seconds(),
+            server_settings=self._settings,
+        )
+
+    def _translated(self, error: Exception) -> Exception:
+        state = getattr(error, "sqlstate", None) or ""
+        if isinstance(error, asyncpg.PostgresError) and not state.startswith(_NOT_NOW):
+            ours: Exception = error
+            return ours  # a bug of ours, or an answer such as a violated constraint
+        if self._connection is not None and state.startswith("25006"):
+            self._connection.terminate()  # we hold on to a server that is no longer the primary
+        reason = str(error) or type(error).__name__
+        return UnavailableError(
+            f"{place(self._url)}: expected an answer from PostgreSQL, got: {reason}. "
+            "Check that it runs, accepts connections and is the primary."
+        )
+
+
+async def migrate(line: Line, steps: Sequence[str], name: str) -> None:
+    """
+    Bring component *name* to the schema of this code, each step once, under a lock all processes share.
+
+    Raises: StateError when the tables were made by a newer golive.
+    """
+
+    async def work(connection: Any) -> None:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock(hashtext('golive_schema'))")
+            await connection.execute(
+                "create table if not exists golive_schema (component text primary key, version integer not null)"
+            )
+            known = await connection.fetchval("select version from golive_schema where component = $1", name) or 0
+            if known > len(steps):
+                raise StateError(
+                    f'schema of "{name}": expected version {len(steps)} or older, got {known}. '
+                    "A newer golive made these tables: run that version, or name another table."
+                )
+            for step in steps[known:]:
+                await connection.execute(step)
+            await connection.execute(
+                "insert into golive_schema values ($1, $2) "
+                "on conflict (component) do update set version = excluded.version",
+                name,
+                len(steps),
+            )
+
+    await line.run(work)
+
+
+def place(url: str) -> str:
+    """*url* as it may be shown: without user and password."""
+    parts = urlsplit(url)
+    return f"postgresql://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

