@@ -2,8 +2,8 @@
 Durations, instants and the clock.
 
 Inside golive a duration is a :class:`~datetime.timedelta`, an instant an aware UTC :class:`~datetime.datetime`, and
-time itself comes from a :class:`Clock` that is handed in, so that a day of soak takes a blink in a test. On the wire and in
-the journal instants are RFC 3339 with a ``Z``, durations are seconds.
+time itself comes from a :class:`Clock` that is handed in, so that a day of soak takes a blink in a test. On the wire and
+in the journal instants are RFC 3339 with a ``Z``, durations are seconds.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 
 from golive.config import Settings
 from golive.config import sections as config
+from golive.config.children import service_environ
 from golive.config.slo import write_table
 from golive.errors import ConfigError, GoliveError
 from golive.gates import CorsProbe, HealthProbe, LoadProbe, SmokeRequest, Target, run_gates
@@ -132,7 +133,7 @@ def deploy_settings(settings: Settings) -> DeploySettings:
     return DeploySettings(
         command=tuple(deploy.command),
         releases=releases(settings),
-        env={**_env_file(settings), **deploy.env},
+        env={**service_environ(settings), **_env_file(settings), **deploy.env},
         startup_path=deploy.startup_path,
         startup_timeout=deploy.startup_timeout,
         ready_path=deploy.ready_path,

@@ -107,3 +107,14 @@ async def make_deployer(tmp_path: Path) -> AsyncIterator[Callable[..., ProcessDe
     yield make
     for deployer in made:
         await stop_all(deployer)
+
+
+@pytest.fixture
+def make_release(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the release of a version; returns the folder of all of them."""
+
+    def make(version: str, behaviour: str = "good") -> Path:
+        write_release(tmp_path / "releases" / version, behaviour)
+        return tmp_path / "releases"
+
+    return make

@@ -16,21 +16,28 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from golive.chassis.addresses import TrustedProxies
 from golive.chassis.core import Core
 from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
 from golive.chassis.httpmetrics import HttpMetrics
+from golive.chassis.idempotency import IdempotencyRules
 from golive.chassis.lifecycle import Lifecycle
 from golive.chassis.limits import Limits
 from golive.chassis.log import LogSink
 from golive.chassis.metrics import Metrics
+from golive.chassis.once import Once, store_from
 from golive.chassis.operations import Operations
+from golive.chassis.policies import Policy, mark, policy_of
 from golive.chassis.process import register_process_metrics
+from golive.chassis.ratelimit import KeyFunction, RateLimits, by_address, parse_rule
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
 from golive.chassis.watchdog import Watchdog
 from golive.errors import ConfigError
+from golive.timing import parse_duration
 
+AnyT = TypeVar("AnyT", bound=Callable[..., object])
 FunctionT = TypeVar("FunctionT", bound=CheckFunction)
 
 
@@ -62,6 +69,10 @@ class Chassis:
         )
         self.cors = Cors(self.settings.cors) if self.settings.cors is not None else None
         self.limits = Limits(self)
+        self.rates = RateLimits(self)
+        self.once = Once(self, store_from(self.settings.idempotency_store))
+        self.proxies = TrustedProxies(self.settings.trusted_proxies) if self.settings.trusted_proxies else None
+        self.has_policies = False
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
         self.checks = Checks(self._check_changed)
         self.operations = Operations(self)
@@ -107,6 +118,89 @@ class Chassis:
         def register(function: FunctionT) -> FunctionT:
             self.checks.add(Check(name, function, timeout=timeout, every=every, fail=fail, ok=ok))
             return function
+
+        return register
+
+    def limit(self, rate: str, *, by: KeyFunction = by_address, name: str = "default") -> Callable[[AnyT], AnyT]:
+        """
+        Limit a route; the decorated endpoint is returned unchanged. Put it below the framework's route decorator.
+
+        Args:
+            rate: such as ``"100/minute"`` or ``"5/10s"``.
+            by: whom to count: from the request's scope to a text, or None for a caller without limit. By default the
+                address.
+            name: shown to callers in ``RateLimit-Policy``.
+
+        Raises: ConfigError when *rate* is not a rate.
+        """
+        try:
+            rule = parse_rule(rate, name)
+        except ValueError as error:
+            raise ConfigError(f"limit: {error}.") from None
+
+        def register(endpoint: AnyT) -> AnyT:
+            self.has_policies = True
+            held = policy_of(endpoint) or Policy()
+            mark(endpoint, limits=(*held.limits, (rule, by)))
+            return endpoint
+
+        return register
+
+    def idempotent(
+        self,
+        *,
+        on_duplicate: str = "replay",
+        in_flight: str | None = None,
+        required: bool = False,
+        scope: Callable[[Scope], str | None] | None = None,
+        ttl: str = "24h",
+        lease: str = "30s",
+        save_5xx: bool = False,
+        on_store_error: str = "closed",
+        source: str = "",
+    ) -> Callable[[AnyT], AnyT]:
+        """
+        Run a route once per ``Idempotency-Key``; put it below the framework's route decorator.
+
+        See :class:`golive.chassis.idempotency.IdempotencyRules` for the arguments; *in_flight* is ``wait`` for ``204``
+        and ``reject`` for ``replay`` unless given. Durations are texts such as ``"24h"``.
+
+        Raises: ConfigError naming every argument that is wrong.
+        """
+        waits = in_flight or ("wait" if on_duplicate == "204" else "reject")
+        faults = [
+            f"idempotent: {label}: expected {' or '.join(known)}, got {value!r}."
+            for label, value, known in (
+                ("on_duplicate", on_duplicate, ("replay", "204")),
+                ("in_flight", waits, ("reject", "wait")),
+                ("on_store_error", on_store_error, ("closed", "open")),
+            )
+            if value not in known
+        ]
+        seconds = {}
+        for label, text in (("ttl", ttl), ("lease", lease)):
+            try:
+                seconds[label] = parse_duration(text).total_seconds()
+            except ValueError as error:
+                faults.append(f"idempotent: {label}: {error}")
+        if faults:
+            raise ConfigError(*faults)
+        rules = IdempotencyRules(
+            on_duplicate=on_duplicate,
+            in_flight=waits,
+            required=required,
+            scope=scope,
+            ttl_seconds=seconds["ttl"],
+            lease_seconds=seconds["lease"],
+            save_5xx=save_5xx,
+            on_store_error=on_store_error,
+            source=source,
+        )
+
+        def register(endpoint: AnyT) -> AnyT:
+            self.has_policies = True
+            mark(endpoint, idempotency=rules)
+            return endpoint
 
         return register
 

@@ -15,6 +15,7 @@ from golive.chassis import requestid, trace
 from golive.chassis.exchange import Exchange
 from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
+from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
 from golive.chassis.routes import RouteNames, owns
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
@@ -32,7 +33,9 @@ ORDER = (
     "operator endpoints",
     "boot and shutdown guard",
     "limits: head, body, requests at once, time",
+    "rate limit",
     "in-flight count",
+    "idempotency",
     "app",
 )
 
@@ -50,10 +53,11 @@ class Core:
         self.app = app
         self._owned: dict[str, bool] = {}
         self.names = RouteNames(app)
+        self._policies: PolicyTable | None = None
 
     def replace(self, app: ASGIApp) -> None:
         """Serve *app* from now on."""
-        self.app, self.names, self._owned = app, RouteNames(app), {}
+        self.app, self.names, self._owned, self._policies = app, RouteNames(app), {}, None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer: Chassis | None = scope.get("golive")
@@ -61,6 +65,8 @@ class Core:
             await self._inside(outer, scope, receive, send)
             return
         scope["golive"] = self.chassis
+        if self.chassis.proxies is not None:
+            self.chassis.proxies.apply(scope)
         kind = scope["type"]
         if kind == "http":
             await self._http(scope, receive, send)
@@ -102,15 +108,21 @@ class Core:
     async def _app(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         lifecycle, limits = self.chassis.lifecycle, self.chassis.limits
         refusal = limits.refusal(exchange, lifecycle.in_flight)
+        found = self._policy(exchange)
+        if refusal is None and (found is not None or self.chassis.rates.everywhere):
+            refusal = self.chassis.rates.refusal(exchange, *(found or ("", None)))
         if refusal is not None:
             await self._refuse(exchange, refusal, receive)
             return
         lifecycle.in_flight += 1
         try:
-            if limits.timeout_seconds is None:
-                await self.app(scope, limits.counted(exchange, receive), exchange.send)
+            counted = limits.counted(exchange, receive)
+            if found is not None and found[1].idempotency is not None:
+                await self.chassis.once.run(self.app, exchange, counted, found[1].idempotency, found[0])
+            elif limits.timeout_seconds is None:
+                await self.app(scope, counted, exchange.send)
             else:
-                await self._app_in_time(exchange, scope, limits.counted(exchange, receive), limits.timeout_seconds)
+                await self._app_in_time(exchange, scope, counted, limits.timeout_seconds)
             if not exchange.started:
                 raise RuntimeError("the app returned without an answer")
         except BaseException as error:
@@ -120,6 +132,14 @@ class Core:
         finally:
             lifecycle.in_flight -= 1
             exchange.finish()
+
+    def _policy(self, exchange: Exchange) -> tuple[str, Policy] | None:
+        """The route's policy. The table is read with the first request, when every route has been added."""
+        if not self.chassis.has_policies:
+            return None
+        if self._policies is None:
+            self._policies = PolicyTable(self.app)
+        return self._policies.find(exchange.scope["method"], exchange.path)
 
     async def _app_in_time(self, exchange: Exchange, scope: Scope, receive: Receive, seconds: float) -> None:
         try:

@@ -101,6 +101,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "routes_max": _count,
     "latency_edges_seconds": _numbers,
     "access_log": _flag,
+    "trusted_proxies": _list,
+    "rate_limit": _text,
+    "idempotency_store": _text,
     "problems": _flag,
     "head_max_bytes": _size,
     "body_max_bytes": _size,
@@ -123,6 +126,7 @@ ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "GOLIVE_ENV": ("environment", _text),
     "SHUTDOWN_GRACE_SECONDS": ("grace", _seconds),
     "KEEP_ALIVE_SECONDS": ("keep_alive", _seconds),
+    "TRUSTED_PROXIES": ("trusted_proxies", _list),
     "CORS_ORIGINS": ("cors_origins", _list),
     "CORS_ALLOW_CREDENTIALS": ("cors_credentials", _flag),
 }

@@ -19,7 +19,7 @@ from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.log import timestamp
 from golive.chassis.problem import send_problem
 from golive.chassis.trace import Trace, read_traceparent
-from golive.chassis.types import Message, Receive, Scope, Send
+from golive.chassis.types import Headers, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from golive.chassis.core import Core
@@ -42,6 +42,7 @@ class Exchange:
         "_sent",
         "body_bytes",
         "chunked",
+        "extra_headers",
         "head_bytes",
         "http1",
         "is_preflight",
@@ -49,6 +50,7 @@ class Exchange:
         "origin",
         "override",
         "path",
+        "replays",
         "request_id",
         "root_path",
         "scope",
@@ -77,6 +79,8 @@ class Exchange:
         self.origin = b""
         self.is_preflight = False
         self.override: Refusal | None = None
+        self.replays = False
+        self.extra_headers: Headers = []
         self.chunked = False
         self.body_bytes = 0
         self.head_bytes = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
@@ -127,7 +131,7 @@ class Exchange:
         if self._held is not None:
             await self._hold(message, self._held)
         elif kind == "http.response.start":
-            if message["status"] >= 400 and self._core.chassis.settings.problems and may_be_default(message):
+            if message["status"] >= 400 and self._translates and may_be_default(message):
                 self._held = HeldError(message)
             else:
                 await self._send_start(message)
@@ -135,6 +139,11 @@ class Exchange:
             await self._send_body(message)
         else:
             await self._send(message)
+
+    @property
+    def _translates(self) -> bool:
+        """A replayed answer was translated when it was given the first time."""
+        return self._core.chassis.settings.problems and not self.replays
 
     async def _send_start(self, message: Message) -> None:
         self.started, self.status = True, message["status"]
@@ -165,14 +174,22 @@ class Exchange:
         if close and self.http1:
             headers[b"connection"] = b"close"
         self.override = None
+        members = refusal.members or {}
         await send_problem(
-            self.send, refusal.status, refusal.detail, headers=headers, unread=unread, request_id=self.request_id
+            self.send,
+            refusal.status,
+            refusal.detail,
+            headers=headers,
+            unread=unread,
+            request_id=self.request_id,
+            **members,
         )
         self._muted = True
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
         headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
         headers.append((b"x-request-id", self.request_id.encode()))
+        headers.extend(self.extra_headers)
         cors = self._core.chassis.cors
         if cors is not None and not self.operational:
             headers = [pair for pair in headers if not pair[0].lower().startswith(b"access-control-allow-origin")]

@@ -8,7 +8,7 @@ Each has a default, reaching it is an answer the caller can act on (431, 413, 50
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from golive.chassis.types import Message, Receive
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 class Refusal(NamedTuple):
-    """An answer given instead of the app's. *retry_after* is in seconds, 0 for none."""
+    """An answer given instead of the app's. *retry_after* is in seconds, 0 for none; *members* join the problem."""
 
     status: int
     detail: str
     retry_after: int = 0
+    members: dict[str, Any] | None = None
 
 
 class LimitReachedError(Exception):

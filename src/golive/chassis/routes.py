@@ -67,11 +67,13 @@ class RouteTable:
     Attributes:
         mounts: id of a route (FastAPI: of its context) -> template of the mounts above it, empty at the top.
         endpoints: id of an endpoint -> its whole template.
+        leaves: template, methods and endpoint of every route.
     """
 
     def __init__(self, app: object) -> None:
         self.mounts: dict[int, str] = {}
         self.endpoints: dict[int, str] = {}
+        self.leaves: list[tuple[str, frozenset[str], Any]] = []
         self._read(getattr(app, "routes", None), "", 0)
 
     def _read(self, routes: Any, prefix: str, depth: int) -> None:
@@ -93,7 +95,9 @@ class RouteTable:
 
     def _add(self, route: Any, prefix: str) -> None:
         self.mounts.setdefault(id(route), prefix)
-        self.endpoints.setdefault(id(route.endpoint), prefix + getattr(route, "path_format", ""))
+        template = prefix + getattr(route, "path_format", "")
+        self.endpoints.setdefault(id(route.endpoint), template)
+        self.leaves.append((template, frozenset(getattr(route, "methods", None) or ()), route.endpoint))
 
 
 def owns(app: object, path: str) -> bool:

@@ -339,6 +339,7 @@ def _uvicorn_config(front: Front, settings: ChassisSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=max(1, round(settings.keep_alive.total_seconds())),
     )
 

@@ -50,6 +50,9 @@ class ChassisSettings:
         routes_max: route templates that get their own metric series; the others share ``__overflow__``.
         latency_edges_seconds: upper edges of the latency histogram, ascending.
         access_log: write one JSON line per request.
+        trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
+        rate_limit: requests one address may make, such as ``"100/minute"``; empty for no limit.
+        idempotency_store: ``memory``, or ``sqlite:<file>``, which all processes of the machine share.
         problems: translate the framework's default errors into problem documents (RFC 9457).
         head_max_bytes: size of request line and headers together; beyond it 431.
         body_max_bytes: size of a body; beyond it 413.
@@ -78,6 +81,9 @@ class ChassisSettings:
     routes_max: int = 1000
     latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
     access_log: bool = True
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    rate_limit: str = ""
+    idempotency_store: str = "memory"
     problems: bool = True
     head_max_bytes: int = 32 * 1024
     body_max_bytes: int = 10 * 1024 * 1024
@@ -132,7 +138,30 @@ def _faults(settings: ChassisSettings) -> list[str]:
         *_metric_faults(settings),
         *_name_faults(settings),
         *_cors_faults(settings),
+        *_caller_faults(settings),
     ]
+
+
+def _caller_faults(settings: ChassisSettings) -> list[str]:
+    from golive.chassis.addresses import parse_network
+    from golive.chassis.once import store_from
+    from golive.chassis.ratelimit import parse_rule
+
+    faults = []
+    for network in settings.trusted_proxies:
+        try:
+            parse_network(network)
+        except ValueError as error:
+            faults.append(f"chassis.trusted_proxies: {error}.")
+    for name, read, value in (
+        ("rate_limit", parse_rule, settings.rate_limit or "1/s"),
+        ("idempotency_store", store_from, settings.idempotency_store),
+    ):
+        try:
+            read(value)
+        except ValueError as error:
+            faults.append(f"chassis.{name}: {error}.")
+    return faults
 
 
 def _cors_faults(settings: ChassisSettings) -> list[str]:

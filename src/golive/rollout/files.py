@@ -31,19 +31,19 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 @asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[None]:
+async def locked(path: Path, seconds: float = _LOCK_SECONDS) -> AsyncIterator[None]:
     """
     Hold the lock file *path*, against other processes and other tasks. A holder that dies lets go.
 
-    Raises: UnavailableError when it stays taken for five seconds.
+    Raises: UnavailableError when it stays taken for *seconds*.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _LOCK_SECONDS
+    deadline = time.monotonic() + seconds
     with path.open("w") as handle:
         while not _taken(handle.fileno()):
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"{path}: expected the lock within {_LOCK_SECONDS:g} s, another process holds it. "
+                    f"{path}: expected the lock within {seconds:g} s, another process holds it. "
                     "See who with `fuser` and end it."
                 )
             await asyncio.sleep(0.005)

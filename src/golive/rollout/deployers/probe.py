@@ -12,6 +12,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int | None
     reason: str = ""
+    timed_out: bool = False
 
     @property
     def ok(self) -> bool:
@@ -35,7 +36,7 @@ async def probe(address: str, path: str, timeout_seconds: float = 0.8) -> Answer
             finally:
                 writer.close()
     except TimeoutError:
-        return Answer(None, f"no answer within {timeout_seconds:g} s")
+        return Answer(None, f"no answer within {timeout_seconds:g} s", timed_out=True)
     except ConnectionRefusedError:
         return Answer(None, "connection refused")
     except (OSError, ValueError, IndexError) as error:

@@ -29,6 +29,11 @@ from golive.rollout.processes import alive, end, exit_code, listens, spawn
 
 PORTS = range(20_000, 32_000)
 """Below the range from which systems take the ports of outgoing connections, so that none of those is in the way."""
+SLOW_SECONDS = 3.0
+"""
+How long a version that was ready may leave its readiness unanswered before that counts: a busy machine, or one slow
+request on its event loop, is the judge's business. A refusal (503, a closed port) counts at once.
+"""
 SETTLE_SECONDS = 0.5
 """How long a start is watched for a port that was taken after all."""
 _START_ATTEMPTS = 5
@@ -43,6 +48,7 @@ class ProcessDeployer(Deployer):
         self.settings = settings
         self.instances = Instances(directory.resolve())
         self._silent_since: dict[str, float] = {}
+        self._slow_since: dict[str, float] = {}
 
     async def prepare(self, version: str) -> None:
         """See :class:`~golive.rollout.ports.Deployer`."""
@@ -85,6 +91,7 @@ class ProcessDeployer(Deployer):
             await end(orphan, grace_seconds=0.0)
         self.instances.forget(version)
         self._silent_since.pop(version, None)
+        self._slow_since.pop(version, None)
 
     def running(self) -> Sequence[Arm]:
         """See :class:`~golive.rollout.ports.Deployer`."""
@@ -142,7 +149,8 @@ class ProcessDeployer(Deployer):
                 return self._starting(instance, startup)
             instance = msgspec.structs.replace(instance, started=time.time())
             self.instances.save(instance)
-        if ready.ok:
+        merely_slow = self._merely_slow(instance, ready)
+        if ready.ok or merely_slow:
             if not instance.ready:
                 self.instances.save(msgspec.structs.replace(instance, ready=True))
             return Condition(Health.READY)
@@ -163,6 +171,13 @@ class ProcessDeployer(Deployer):
             limit = f"not ready within {self.settings.ready_timeout / _SECOND:g} s of its start"
             return Condition(Health.DEAD, f"{limit}; {said}. {self._last_words(instance.version)}")
         return Condition(Health.UNREADY, said)
+
+    def _merely_slow(self, instance: Instance, ready: Answer) -> bool:
+        if not ready.timed_out:
+            self._slow_since.pop(instance.version, None)
+            return False
+        since = self._slow_since.setdefault(instance.version, time.monotonic())
+        return instance.ready and time.monotonic() - since < SLOW_SECONDS
 
     def _stuck(self, instance: Instance, live: Answer) -> str | None:
         """Why the version counts as dead although its process lives: it has not answered for too long."""

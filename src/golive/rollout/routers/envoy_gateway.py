@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from golive.errors import UnavailableError
-from golive.rollout.files import replace_file
+from golive.rollout.files import locked, replace_file
 from golive.rollout.processes import Process, alive, end, exit_code, gone, listening_on, spawn, with_environment
 from golive.rollout.routers.envoy_admin import AdminClient
 from golive.rollout.routers.envoy_config import bootstrap
@@ -31,7 +31,7 @@ START_SECONDS = 20.0
 LOG_BYTES_MAX = 10 * 1024 * 1024
 """A log longer than this is set aside as ``envoy.log.1`` at the next start."""
 LAME_DUCK_SECONDS = 1.0
-"""How long a draining gateway goes on after its last request, so that clients see ``Connection: close`` and leave."""
+"""How long a draining gateway serves new clients, and how long it lets a silent one stay before it hangs up."""
 
 _VACATE_SECONDS = 2.0
 _MARK = "GOLIVE_GATEWAY"
@@ -77,9 +77,14 @@ class EnvoyGateway:
         """
         if self._adopt():
             return
+        async with locked(self.directory / "up.lock", seconds=START_SECONDS):
+            if not self._adopt():  # another controller may have been faster
+                await self._start()
+
+    async def _start(self) -> None:
         binary = _binary()
         port = await self._free_port()
-        self._prepare(port)
+        self._prepare()
         node = f"golive-{secrets.token_hex(8)}"
         self.directory.joinpath("bootstrap.json").write_bytes(msgspec.json.encode(self._bootstrap(node, port)))
         process = self._spawn(binary)
@@ -190,7 +195,7 @@ class EnvoyGateway:
         for process in list(with_environment(_MARK, str(self.directory))):
             os.kill(process.pid, 9)
 
-    def _prepare(self, port: int) -> None:
+    def _prepare(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.files.create()
         self.directory.joinpath("admin.txt").unlink(missing_ok=True)
@@ -246,18 +251,17 @@ class EnvoyGateway:
         return True
 
     async def _drain(self, admin: AdminClient) -> None:
-        await admin.post("/healthcheck/fail")  # a load balancer in front of us looks away
+        """
+        Let go of the clients in three steps, so that none is cut off.
+
+        First every answer says Connection: close and a load balancer in front of us is told to look away, while new
+        clients are still served; then the door is shut; then what is inside finishes.
+        """
+        await admin.post("/healthcheck/fail")
         await admin.post("/drain_listeners?graceful&skip_exit")
-        deadline = time.monotonic() + self.settings.drain_timeout / timedelta(seconds=1)
-        idle_since: float | None = None
-        while (now := time.monotonic()) < deadline:
-            busy, connections = await _downstream(admin)
-            if connections == 0:
-                return
-            idle_since = None if busy else (idle_since or now)
-            if idle_since is not None and now - idle_since > LAME_DUCK_SECONDS:
-                return
-            await asyncio.sleep(0.02)
+        await _quiet(admin, LAME_DUCK_SECONDS)
+        await admin.post("/drain_listeners")
+        await _quiet(admin, self.settings.drain_timeout / timedelta(seconds=1))
 
 
 def _binary() -> Path:
@@ -289,7 +293,16 @@ def _listening_port(listeners: dict[str, list[dict[str, dict[str, dict[str, int]
     return None
 
 
-async def _downstream(admin: AdminClient) -> tuple[int, int]:
-    """Requests and connections of clients, now."""
-    found = await admin.stats(r"^http\.ingress\.downstream_(rq|cx)_active$")
-    return found["http.ingress.downstream_rq_active"], found["http.ingress.downstream_cx_active"]
+async def _quiet(admin: AdminClient, seconds: float) -> None:
+    """Wait until no client is connected, or for a second none has asked for anything; at most *seconds*."""
+    deadline = time.monotonic() + seconds
+    busy_at = time.monotonic()
+    while (now := time.monotonic()) < deadline:
+        found = await admin.stats(r"^http\.ingress\.downstream_(rq|cx)_active$")
+        if found["http.ingress.downstream_cx_active"] == 0:
+            return
+        if found["http.ingress.downstream_rq_active"]:
+            busy_at = now
+        if now - busy_at > LAME_DUCK_SECONDS:
+            return
+        await asyncio.sleep(0.02)

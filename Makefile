@@ -1,0 +1,49 @@
+# Everything a contributor or CI types. Each target sets up what it needs; the first run makes .venv.
+PYTHON ?= python3
+BIN    := .venv/bin
+# Installer chatter goes to a file and is shown only when something fails.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-hashes -r requirements/$(1).txt > .venv/install.log 2>&1 \
+          && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
+          || { cat .venv/install.log; exit 1; }
+
+.PHONY: demo test check bench lock clean simulate
+
+demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
+	$(BIN)/golive demo
+
+test: .venv/dev.stamp  ## The whole suite, in parallel
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: .venv/dev.stamp  ## Lint, types, arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratios of one run
+	@for each in benchmarks/bench_*.py; do [ -e "$$each" ] && echo "== $$each" && $(BIN)/python $$each || true; done
+
+simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
+	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
+
+lock: .venv/dev.stamp  ## Pin and hash the requirements anew; no registry is named in them
+	$(BIN)/python -m pip install -q uv
+	for set in core demo dev; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links requirements/$$set.in -o requirements/$$set.txt; done
+
+clean:
+	rm -rf .venv .golive
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("golive needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: requirements/demo.txt pyproject.toml | .venv/bin/python
+	@echo "installing what the demonstration needs into .venv ..."
+	@$(call INSTALL,demo)
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt pyproject.toml | .venv/bin/python
+	@echo "installing what the tests need into .venv ..."
+	@$(call INSTALL,dev)
+	@touch $@ .venv/demo.stamp
