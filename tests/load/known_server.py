@@ -2,7 +2,7 @@
 A server whose behaviour is known exactly, in a process of its own: the truth the load engine is tested against.
 
 Prints its port. The path says what happens: /delay/MS, /stall/AFTER_MS/FOR_MS (everybody waits while the stall lasts,
-counted from the first request), /status/CODE, /reset,
+counted from the first request; ?n= numbers it and /truth says when each was answered), /status/CODE, /reset,
 /cut, /never, /chunked, /until-close, /garbage, /close-next, /echo.
 """
 
@@ -11,10 +11,12 @@ import json
 import socket
 import struct
 import sys
+from typing import ClassVar
 
 
 class Known(asyncio.Protocol):
     stall_origin: float | None = None
+    replied: ClassVar[dict[int, float]] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -48,7 +50,10 @@ class Known(asyncio.Protocol):
             begin = Known.stall_origin + after
             now = loop.time()
             free_at = begin + length if begin <= now < begin + length else now
-            loop.call_at(free_at + base, self.reply, 200)
+            number = int(path.partition("=")[2])
+            loop.call_at(free_at + base, self.reply_and_note, number)
+        elif verb == "truth":
+            self.reply(200, {"replied": Known.replied})
         elif verb == "status":
             self.reply(int(arguments[0]))
         elif verb == "reset":
@@ -74,6 +79,10 @@ class Known(asyncio.Protocol):
         elif verb == "echo":
             headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
             self.reply(200, {"method": method, "path": path, "body": body.decode(), "headers": headers})
+
+    def reply_and_note(self, number: int) -> None:
+        self.reply(200)
+        Known.replied[number] = asyncio.get_running_loop().time()
 
     def reply(self, status: int, document: object = None) -> None:
         if status == 204:
