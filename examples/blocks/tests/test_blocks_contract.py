@@ -97,6 +97,12 @@ def test_without_a_snapshot_id_there_are_no_blocks(service: httpx.Client, path: 
     assert "x-snapshot-id" in response.json()["detail"]
 
 
+@pytest.mark.parametrize("snapshot", ["", "x" * 129])
+def test_a_snapshot_id_that_cannot_be_one_is_refused(service: httpx.Client, snapshot: str) -> None:
+    """Empty or endless: a 400 before any store is asked."""
+    assert _is_problem(_ask(service, {"userId": "prod-test"}, snapshot=snapshot), 400)
+
+
 @pytest.mark.parametrize("path", ["/api/blocks", "/api/blocks/async"])
 @pytest.mark.parametrize(
     "body",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -62,6 +65,15 @@ def test_a_good_version_answers_every_request_of_the_mix(release: Release, versi
     assert report.requests == 400
     assert report.failed == 0
     assert answer["ranking"] == ranking
+
+
+@pytest.mark.process
+def test_the_traffic_of_the_tour_reports_what_drivers_saw(service: httpx.Client) -> None:
+    """``demo/traffic.py`` sends sixty requests a second and says which ranking answered."""
+    command = [sys.executable, str(ROOT / "demo" / "traffic.py"), str(service.base_url), "1"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert printed.startswith("60 requests, 0 failed, 0 dropped")
+    assert re.search(r"^ranking: 1 \d+, __none__ \d+$", printed, re.MULTILINE)
 
 
 @pytest.mark.process
