@@ -72,7 +72,6 @@ class Chassis:
         self.rates = RateLimits(self)
         self.once = Once(self, store_from(self.settings.idempotency_store))
         self.proxies = TrustedProxies(self.settings.trusted_proxies) if self.settings.trusted_proxies else None
-        self.has_policies = False
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
         self.checks = Checks(self._check_changed)
         self.operations = Operations(self)
@@ -139,7 +138,6 @@ class Chassis:
             raise ConfigError(f"limit: {error}.") from None
 
         def register(endpoint: AnyT) -> AnyT:
-            self.has_policies = True
             held = policy_of(endpoint) or Policy()
             mark(endpoint, limits=(*held.limits, (rule, by)))
             return endpoint
@@ -198,7 +196,6 @@ class Chassis:
         )
 
         def register(endpoint: AnyT) -> AnyT:
-            self.has_policies = True
             mark(endpoint, idempotency=rules)
             return endpoint
 

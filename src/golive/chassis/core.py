@@ -135,11 +135,9 @@ class Core:
 
     def _policy(self, exchange: Exchange) -> tuple[str, Policy] | None:
         """The route's policy. The table is read with the first request, when every route has been added."""
-        if not self.chassis.has_policies:
-            return None
         if self._policies is None:
             self._policies = PolicyTable(self.app)
-        return self._policies.find(exchange.scope["method"], exchange.path)
+        return self._policies.find(exchange.scope["method"], exchange.path) if self._policies else None
 
     async def _app_in_time(self, exchange: Exchange, scope: Scope, receive: Receive, seconds: float) -> None:
         try:

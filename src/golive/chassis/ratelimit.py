@@ -1,0 +1,164 @@
+"""
+How much one caller may ask: GCRA, decided by arithmetic on one number per caller.
+
+A caller has a *theoretical arrival time*: the moment its quota would be whole again. A request moves it by window /
+quota; it may not move beyond one window from now. So a burst of the whole quota is allowed, then one request per
+window / quota, without counters that reset. The store here is this process's: N processes allow N times the quota,
+which is said in the documentation.
+Source: ITU-T I.371 (generic cell rate algorithm); headers: draft-ietf-httpapi-ratelimit-headers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from golive.chassis.addresses import bucket
+from golive.chassis.limits import Refusal
+from golive.chassis.types import Headers, Scope
+
+if TYPE_CHECKING:
+    from golive.chassis.chassis import Chassis
+    from golive.chassis.exchange import Exchange
+    from golive.chassis.policies import Policy
+
+#: Callers remembered; beyond it the longest silent one is forgotten. About 20 MB.
+KEYS_MAX = 100_000
+#: A key longer than this is replaced by its hash.
+KEY_LENGTH_MAX = 128
+
+QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
+
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_RULE = re.compile(r"\s*(\d{1,9})\s*(?:/|per)\s*(\d{1,6})?\s*([a-z]+?)s?\s*")
+
+KeyFunction = Callable[[Scope], str | None]
+
+
+class Rule(NamedTuple):
+    """*quota* requests per *window_seconds*, under a *name* that is shown to callers."""
+
+    name: str
+    quota: int
+    window_seconds: int
+
+
+class Decision(NamedTuple):
+    """
+    What one request may do.
+
+    Attributes:
+        allowed: whether it passes.
+        arrival: the caller's new theoretical arrival time, in the clock's seconds.
+        remaining: requests that would pass right now after this one.
+        reset_seconds: until there is more than that: the next request if none remains, else the whole quota.
+    """
+
+    allowed: bool
+    arrival: float
+    remaining: int
+    reset_seconds: int
+
+
+def parse_rule(text: str, name: str = "default") -> Rule:
+    """``"100/minute"``, ``"5/10s"``, ``"1000 per hour"`` as a rule. Raises: ValueError saying what was expected."""
+    match = _RULE.fullmatch(text.lower())
+    unit = match and (_UNITS.get(match[3]) or _UNITS.get(match[3] + "s"))
+    if match is None or not unit or int(match[1]) < 1 or int(match[2] or 1) < 1:
+        raise ValueError(f'expected a rate such as "100/minute" or "5/10s", got {text!r}')
+    return Rule(name, int(match[1]), int(match[2] or 1) * unit)
+
+
+def decide(rule: Rule, arrival: float, now: float) -> Decision:
+    """Whether a request at *now* passes, for a caller whose theoretical arrival time is *arrival* (0.0: never seen)."""
+    interval = rule.window_seconds / rule.quota
+    later = max(arrival, now) + interval
+    over = later - now - rule.window_seconds
+    if over > 1e-9:
+        return Decision(False, arrival, 0, max(1, math.ceil(over - 1e-9)))
+    remaining = int((rule.window_seconds - (later - now)) / interval + 1e-9)
+    reset = later - now if remaining else interval - (rule.window_seconds - (later - now))
+    return Decision(True, later, remaining, max(1, math.ceil(reset - 1e-9)))
+
+
+class MemoryStore:
+    """Theoretical arrival times of this process's callers, the longest silent first."""
+
+    def __init__(self, keys_max: int = KEYS_MAX) -> None:
+        self._arrivals: dict[str, float] = {}
+        self._keys_max = keys_max
+
+    def __len__(self) -> int:
+        return len(self._arrivals)
+
+    def take(self, rule: Rule, key: str, now: float) -> Decision:
+        """Decide for *key* and remember it."""
+        decision = decide(rule, self._arrivals.pop(key, 0.0), now)
+        self._arrivals[key] = decision.arrival
+        if len(self._arrivals) > self._keys_max:
+            del self._arrivals[next(iter(self._arrivals))]
+        return decision
+
+
+def caller_key(rule: Rule, place: str, caller: str) -> str:
+    """The store's key: the rule with its numbers, so that a changed rule begins afresh, the place and the caller."""
+    if len(caller) > KEY_LENGTH_MAX or not caller.isprintable() or " " in caller:
+        caller = hashlib.blake2b(caller.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{rule.name}:{rule.quota}/{rule.window_seconds}:{place}:{caller}"
+
+
+def by_address(scope: Scope) -> str | None:
+    """The caller's address; everybody without one (a unix socket) shares one bucket."""
+    client = scope.get("client")
+    return bucket(client[0]) if client else "local"
+
+
+def header_fields(rule: Rule, decision: Decision) -> Headers:
+    """``RateLimit-Policy`` and ``RateLimit`` as structured fields."""
+    return [
+        (b"ratelimit-policy", f'"{rule.name}";q={rule.quota};w={rule.window_seconds}'.encode()),
+        (b"ratelimit", f'"{rule.name}";r={decision.remaining};t={decision.reset_seconds}'.encode()),
+    ]
+
+
+class RateLimits:
+    """
+    The limits of one chassis: one for every request, by address, and those of routes.
+
+    Attributes:
+        everywhere: the rule that counts all requests of an address, or None.
+    """
+
+    def __init__(self, chassis: Chassis) -> None:
+        setting = chassis.settings.rate_limit
+        self.everywhere = parse_rule(setting) if setting else None
+        self.store = MemoryStore()
+        self._limited = chassis.metrics.counter("ratelimit_exceeded_total", "Requests over a quota.", ("policy",))
+
+    def refusal(self, exchange: Exchange, template: str, policy: Policy | None) -> Refusal | None:
+        """The 429 for *exchange*, or None; its answer gets the fields of the limit that is nearest to its end."""
+        if self.everywhere is not None:
+            refusal = self._take(exchange, self.everywhere, by_address, "")
+            if refusal is not None:
+                return refusal
+        for rule, key in policy.limits if policy is not None else ():
+            refusal = self._take(exchange, rule, key, template)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+        caller = key(exchange.scope)
+        if caller is None:
+            return None  # the key function says that this caller is not limited
+        decision = self.store.take(rule, caller_key(rule, place, caller), time.monotonic())
+        exchange.extra_headers = header_fields(rule, decision)
+        if decision.allowed:
+            return None
+        self._limited.inc(rule.name)
+        members = {"kind": QUOTA_EXCEEDED, "violated-policies": [rule.name]}
+        return Refusal(429, "You have used up your quota. Come back later.", decision.reset_seconds, members)

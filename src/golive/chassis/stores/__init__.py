@@ -1,0 +1,1 @@
+"""Where idempotency keys live, one technology per file. Each passes the same contract suite."""
