@@ -193,6 +193,7 @@ async def test_a_waiver_does_not_touch_a_pass() -> None:
         [Waiver("it", "ana", "x", TODAY), Waiver("it", "ben", "y", TODAY)],
         [Waiver("it", " ", "x", TODAY)],
         [Waiver("it", "ana", "", TODAY)],
+        [Waiver("its", "ana", "x", TODAY)],
     ],
 )
 async def test_contradictory_or_unsigned_waivers_are_refused(waivers: list[Waiver]) -> None:

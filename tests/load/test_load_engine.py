@@ -160,6 +160,7 @@ def test_a_run_can_be_stopped_and_reports_what_was_done(known_server: str) -> No
     assert time.monotonic() - begin < 10
     assert report.dropped == 0
     assert report.failures[Failure.UNFINISHED] > 0
+    assert report.failed == 0
     assert report.requests == report.sent == report.asked
 
 

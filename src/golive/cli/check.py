@@ -13,6 +13,7 @@ from golive.errors import ExitCode, UsageError
 from golive.gates import Report, Result, Verdict, catalogue, run_gates
 from golive.gates.profiles import PROFILES, profile
 from golive.gates.reports import FORMATS, text
+from golive.gates.waiver import read_waivers
 from golive.wiring import target_of
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow", Verdict.UNAVAILABLE: "magenta"}
@@ -29,12 +30,19 @@ _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow"
 @click.option(
     "--i-own-this-host", "remote_allowed", is_flag=True, help="Let the load gate run against another machine."
 )
+@click.option(
+    "--waivers",
+    "waivers_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Accepted failures, with owner, reason and day of expiry (TOML).",
+)
 @click.option("--list", "listing", is_flag=True, help="Print the gates and what they prove.")
 @click.option("-o", "--output", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 def command(
     names: tuple[str, ...], url: str | None, environment: str | None, config_path: Path | None,
-    profile_name: str | None, headers: tuple[str, ...], insecure: bool, remote_allowed: bool, listing: bool, output:
-    str,
+    profile_name: str | None, headers: tuple[str, ...], insecure: bool, remote_allowed: bool,
+    waivers_path: Path | None, listing: bool, output: str,
 ) -> int:  # fmt: skip
     """
     Run GATEs against a service, from outside, and say GO or NO-GO. Exit 0 or 3.
@@ -53,8 +61,9 @@ def command(
     if chosen is not None:
         target = chosen.fit(target)
     wanted = list(names) or list(chosen.gates if chosen is not None else settings.gates.preflight)
+    waivers = read_waivers(waivers_path) if waivers_path is not None else []
     live = _tell if output == "text" else None
-    report = asyncio.run(run_gates(wanted, target, on_result=live))
+    report = asyncio.run(run_gates(wanted, target, waivers=waivers, on_result=live))
     _show(report, output)
     return ExitCode.OK if report.go else ExitCode.NO_GO
 

@@ -42,10 +42,11 @@ async def run_gates(
 
     Raises:
         UsageError: an unknown gate.
-        ConfigError: waivers that contradict each other.
+        ConfigError: waivers that contradict each other, are not signed, or are of no gate.
     """
-    planned = waves(names, gates if gates is not None else catalogue())
-    accepted = by_gate(waivers)
+    known = gates if gates is not None else catalogue()
+    planned = waves(names, known)
+    accepted = by_gate(waivers, known)
     started_at, begin = datetime.now(UTC), time.monotonic()
     results: dict[str, Result] = {}
 

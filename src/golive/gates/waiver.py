@@ -7,11 +7,13 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from pathlib import Path
 
-from golive.errors import ConfigError
+from golive.errors import ConfigError, did_you_mean
 from golive.gates.outcome import Outcome, Verdict
 
 
@@ -25,11 +27,11 @@ class Waiver:
     expires: date
 
 
-def by_gate(waivers: Iterable[Waiver]) -> Mapping[str, Waiver]:
+def by_gate(waivers: Iterable[Waiver], known: Collection[str]) -> Mapping[str, Waiver]:
     """
     The waivers by gate.
 
-    Raises: ConfigError for a waiver without owner or reason, and for two of the same gate.
+    Raises: ConfigError for a waiver without owner or reason, of a gate that is not *known*, and for two of the same.
     """
     faults: list[str] = []
     found: dict[str, Waiver] = {}
@@ -37,12 +39,52 @@ def by_gate(waivers: Iterable[Waiver]) -> Mapping[str, Waiver]:
         place = f"waiver of {waiver.gate}"
         if not waiver.owner.strip() or not waiver.reason.strip():
             faults.append(f"{place}: expected an owner and a reason, got {waiver.owner!r} and {waiver.reason!r}.")
+        if waiver.gate not in known:
+            faults.append(f"{place}: there is no such gate{did_you_mean(waiver.gate, list(known)) or '.'}")
         if waiver.gate in found:
             faults.append(f"{place}: expected one waiver per gate, got two. Keep the one that is meant.")
         found[waiver.gate] = waiver
     if faults:
         raise ConfigError(*faults)
     return found
+
+
+def read_waivers(path: Path) -> list[Waiver]:
+    """
+    The waivers of a TOML file: ``[[waiver]]`` with ``gate``, ``owner``, ``reason`` and ``expires = 2026-03-31``.
+
+    Raises: ConfigError with every fault found.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, got something else ({error}).") from None
+    tables = document.get("waiver", [])
+    unknown = sorted(set(document) - {"waiver"})
+    if unknown or not isinstance(tables, list):
+        raise ConfigError(f"{path}: expected [[waiver]] tables only, got {', '.join(unknown) or '[waiver]'}.")
+    faults: list[str] = []
+    found = [_waiver(f"{path}: waiver {number}", table, faults) for number, table in enumerate(tables, 1)]
+    if faults:
+        raise ConfigError(*faults)
+    return [waiver for waiver in found if waiver is not None]
+
+
+def _waiver(place: str, table: object, faults: list[str]) -> Waiver | None:
+    keys: dict[str, type] = {"gate": str, "owner": str, "reason": str, "expires": date}
+    fields = table if isinstance(table, dict) else {}
+    before = len(faults)
+    faults += [f"{place}: unknown key {key}{did_you_mean(key, list(keys)) or '.'}" for key in fields if key not in keys]
+    for key, kind in keys.items():
+        value = fields.get(key)
+        if not isinstance(value, kind) or isinstance(value, datetime):
+            wanted = "a day such as 2026-03-31, without quotes" if kind is date else "text in quotes"
+            faults.append(f"{place}: {key}: expected {wanted}, got {value!r}.")
+    if len(faults) > before:
+        return None
+    return Waiver(fields["gate"], fields["owner"], fields["reason"], fields["expires"])
 
 
 def apply(outcome: Outcome, waiver: Waiver | None, today: date) -> Outcome:

@@ -78,8 +78,8 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """Requests with a failure of any class."""
-        return sum(self.failures.values())
+        """Requests with a failure of any class but ``unfinished``, which nobody can call a failure."""
+        return sum(self.failures.values()) - self.failures[Failure.UNFINISHED]
 
     @property
     def dropped(self) -> int:
