@@ -1,0 +1,321 @@
+"""
+The evidence that the canary is worse: one mixture of wagers over all rows, so that alpha covers the whole rollout.
+
+Three kinds of wager share the stake:
+
+- *shared*: each line against stable in the same tick. Immune to drift and to outages of both; slow at small weights.
+- *pooled*: failures against stable's known rate, with a fuse for "half of everything fails". Fast; an outage fools it.
+- *absolute*: each row of the SLO table against its promise. Also fooled by an outage.
+
+The last two count only under *guard*: "only the canary suffers" has to be some fifteen times likelier than "both do",
+since the start or since this stage began, and they win nothing while stable itself is in trouble.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from golive.rollout.judge.layout import Counts, Line
+from golive.rollout.judge.options import Options
+from golive.rollout.judge.table import Want
+from golive.slo.evalue import late_reserve, late_stake, log_sum, rate_gain, shared_gain
+from golive.slo.wager import SINCE_SHARE, BlockClock, Patience, Wager
+
+MULTIPLES = (1.15, 1.5, 2.2, 4.0, 10.0, 40.0, 200.0)
+"""Alternatives: this many times the tolerated ratio."""
+SEVERE = 4.0
+"""From this multiple on a regression may be found within the first minute."""
+GUARD_FROM = 2
+"""The guard looks at the multiples from 2.2 up."""
+POOLED_MULTIPLES = (8.0, 40.0)
+ABSOLUTE_MULTIPLES = (2.0, 5.0, 15.0, 60.0)
+RATE_MAX = 0.95
+FUSE_NULL = 0.004
+"""The fuse is for builds that hardly work: against this rate one failure in ten still speaks against "half fails"."""
+FUSE_BLOCK_S = 2.0
+"""Two blocks of at least this length must both burn before the fuse blows: one clump of failures does not."""
+WINDOW = 6
+PARTS, PARTS_TAIL, PARTS_FUSE = 2.5, 4.0, 1.4
+PREFIX_MAX = 2.0
+#: the stake: where regressions are, as far as a hundred post-mortems tell; factors of two hardly matter
+STAKE = {"errors": 0.16, "route": 0.11, "tail": 0.18, "fuse": 0.25, "pooled": 0.20, "absolute": 0.06, "own": 0.04}
+
+
+@dataclass(slots=True)
+class Entry:
+    """
+    A wager with what it is about.
+
+    Attributes:
+        kind: ``shared``, ``pooled`` or ``absolute``.
+        label: for sentences.
+        line: index of the line whose counts it bets on (and whose guard applies).
+        multiples: the alternatives; the fuse is 0.
+        want: name of the SLO row, for absolute wagers and own rows.
+        share: for absolute wagers the share of bad events that is promised.
+    """
+
+    wager: Wager
+    kind: str
+    label: str
+    line: int
+    multiples: tuple[float, ...]
+    want: str = ""
+    share: float = 0.0
+
+
+class Regression:
+    """All wagers of a rollout, the guard, and the totals for sentences."""
+
+    def __init__(
+        self, options: Options, lines: Sequence[Line], wants: Sequence[Want], own: Sequence[str], tick_s: float
+    ):
+        self.options, self.lines, self.own = options, list(lines), list(own)
+        self.goal = math.log(1 / options.alpha)
+        self.tick_s = tick_s
+        self.entries = [*self._shared(), self._pooled(), *self._absolute(wants), *self._own()]
+        self.minute_s = options.burst_s * 4 / 3
+        self.clock = BlockClock([self.minute_s, *(p.block_s for entry in self.entries for p in entry.wager.patience)])
+        self.minutes = 0
+        self.guards = [[[0.0] * len(MULTIPLES), [0.0] * len(MULTIPLES)] for _ in [*lines, *own]]
+        self.sums = [[[0.0] * 4, [0.0] * 4] for _ in [*lines, *own]]
+        self.healthy_prefix: list[float | None] = [None for _ in [*lines, *own]]
+        self.alone = False
+
+    # ------------------------------------------------------------------ how it is built
+
+    def _patience(self, multiple: float, kind: str) -> Patience:
+        """A burst can touch six blocks of its 4.5th part; slow requests come in longer waves than errors."""
+        block = math.ceil(self.options.burst_s / 4.5 / self.tick_s - 1e-9) * self.tick_s
+        express = self.options.express_s if multiple >= SEVERE and kind != "tail" else 0.0
+        return Patience(block, PARTS_TAIL if kind == "tail" else PARTS, WINDOW, express)
+
+    def _fuse(self) -> Patience:
+        block = max(self.tick_s, min(FUSE_BLOCK_S, self.options.burst_s / 3))
+        return Patience(block, PARTS_FUSE, 0, 0.0)
+
+    def _wager(self, stake: float, multiples: Sequence[float], kind: str) -> Wager:
+        weights = [stake / len(multiples)] * len(multiples)
+        return Wager(weights, [self._patience(m, kind) for m in multiples], self.goal)
+
+    def _shared(self) -> list[Entry]:
+        sizes = {kind: sum(line.kind == kind for line in self.lines) for kind in ("errors", "route", "tail")}
+        spare = sum(STAKE[kind] for kind, size in sizes.items() if size == 0) + (0.0 if self.own else STAKE["own"])
+        entries = []
+        for i, line in enumerate(self.lines):
+            stake = STAKE[line.kind] / sizes[line.kind] + (spare if line.kind == "errors" else 0.0)
+            entries.append(Entry(self._wager(stake, MULTIPLES, line.kind), "shared", line.label, i, MULTIPLES))
+        return entries
+
+    def _pooled(self) -> Entry:
+        """The fuse first; its stake is on "since the start" and "late" like the others'."""
+        weights = [STAKE["fuse"], *(STAKE["pooled"] * part for part in (0.75, 0.25))]
+        patience = [self._fuse(), *(self._patience(m, "errors") for m in POOLED_MULTIPLES)]
+        wager = Wager(weights, patience, self.goal)
+        return Entry(wager, "pooled", "failed requests against stable's usual rate", 0, (0.0, *POOLED_MULTIPLES))
+
+    def _absolute(self, wants: Sequence[Want]) -> list[Entry]:
+        judged = [(want, line) for want in wants if (line := self.line_of(want)) is not None]
+        entries = []
+        for want, line in judged:
+            kind = self.lines[line].kind
+            wager = self._wager(STAKE["absolute"] / len(judged), ABSOLUTE_MULTIPLES, kind)
+            entries.append(
+                Entry(wager, "absolute", f"{want.name} ({want.bar})", line, ABSOLUTE_MULTIPLES, want.name, want.share)
+            )
+        return entries
+
+    def _own(self) -> list[Entry]:
+        stake = STAKE["own"] / max(len(self.own), 1)
+        return [
+            Entry(self._wager(stake, MULTIPLES, "errors"), "shared", name, len(self.lines) + i, MULTIPLES, name)
+            for i, name in enumerate(self.own)
+        ]
+
+    def line_of(self, want: Want) -> int | None:
+        """The line an SLO row is judged by; None when it cannot be judged from requests."""
+        if want.unjudgeable or want.kind == "own":
+            return None
+        if want.kind == "latency":
+            wanted = ("tail", want.cut)
+        elif want.route is None or not any(line.kind == "route" for line in self.lines):
+            wanted = ("errors", 0)
+        else:
+            wanted = ("route", want.route)
+        return next((i for i, line in enumerate(self.lines) if (line.kind, line.index) == wanted), None)
+
+    # ------------------------------------------------------------------ one tick
+
+    def begin_stage(self) -> None:
+        """A new stage: the guard and the totals of the stage begin anew, the wealth never does."""
+        for guard, sums in zip(self.guards, self.sums, strict=True):
+            guard[1] = [0.0] * len(MULTIPLES)
+            sums[1] = [0.0] * 4
+
+    def observe(
+        self,
+        t: float,
+        counts: Sequence[Counts],
+        phi: Sequence[float],
+        usual: Sequence[float],
+        incident: Sequence[bool],
+        *,
+        warm: bool,
+    ) -> None:
+        """
+        Add one tick.
+
+        Args:
+            counts: of every line, then of every own row.
+            phi: clumping of each of them.
+            usual: stable's cautious rate of each of them before this tick.
+            incident: whether stable is in trouble, for each of them.
+            warm: the stage has just begun; latency says nothing yet.
+        """
+        gains = [self._compare(i, each, phi[i], warm=warm) for i, each in enumerate(counts)]
+        for entry in self.entries:
+            if entry.kind == "shared":
+                if (gain := gains[entry.line]) is not None:
+                    entry.wager.bet(gain)
+            elif not (warm and self._is_tail(entry.line)):
+                won = self._stand_alone(entry, counts[entry.line], usual[entry.line])
+                scale = 1.0 / phi[entry.line]
+                stopped = incident[entry.line]
+                entry.wager.bet([min(gain * scale, 0.0) if stopped else gain * scale for gain in won])
+        self.alone = counts[0].n_s <= 0 < counts[0].n_c
+        self._settle(t)
+
+    def _is_tail(self, line: int) -> bool:
+        return line < len(self.lines) and self.lines[line].kind == "tail"
+
+    def _compare(self, i: int, x: Counts, phi: float, *, warm: bool) -> list[float] | None:
+        """The gains of a line against stable in the same tick; also feeds guard and totals. None: nothing happened."""
+        if warm and self._is_tail(i):
+            return None
+        if x.c > 0 and self.healthy_prefix[i] is None:
+            self.healthy_prefix[i] = self.sums[i][0][1]
+        for sums in self.sums[i]:
+            for k, value in enumerate((x.c, x.n_c, x.b, x.n_s)):
+                sums[k] += value
+        if x.c + x.b <= 0 or x.n_c <= 0 or x.n_s <= 0:
+            return None
+        tolerated = self.lines[i].tolerated if i < len(self.lines) else self.options.tolerated_error_factor
+        gains = [shared_gain(x.c, x.b, x.n_c, x.n_s, tolerated, tolerated * m) / phi for m in MULTIPLES]
+        for guard in self.guards[i]:
+            for j, gain in enumerate(gains):
+                guard[j] += gain
+        return gains
+
+    def _stand_alone(self, entry: Entry, x: Counts, usual: float) -> list[float]:
+        """The gains of the canary alone against a rate that does not come from this tick."""
+        gains = []
+        for multiple in entry.multiples:
+            null = max(entry.share, usual * self.options.tolerated_error_factor) if entry.kind == "absolute" else usual
+            if multiple == 0:
+                null, worse = max(null, FUSE_NULL), self.options.fuse_ratio
+            else:
+                worse = min(null * multiple, RATE_MAX)
+            gains.append(rate_gain(x.c, x.n_c, null, worse) if worse > 1.5 * null else 0.0)
+        return gains
+
+    def _settle(self, t: float) -> None:
+        closed = self.clock.advance(t)
+        if not closed:
+            return
+        for entry in self.entries:
+            entry.wager.settle(closed)
+        if self.minute_s in closed:
+            self.minutes += 1
+            for entry in self.entries:
+                entry.wager.start_late((1 - SINCE_SHARE) * late_stake(self.minutes))
+
+    # ------------------------------------------------------------------ what it comes to
+
+    def guard(self, line: int) -> float:
+        """Nats by which "only the canary suffers" is likelier than "both suffer", since the start or this stage."""
+        even = math.log(len(MULTIPLES) - GUARD_FROM)
+        return max(log_sum(each[GUARD_FROM:]) - even for each in self.guards[line])
+
+    def guarded(self, entry: Entry) -> bool:
+        """Whether *entry* may take the canary back by itself."""
+        if entry.kind == "shared":
+            return True
+        if self.alone:
+            return self.options.watch == "revert"
+        return self.guard(entry.line) >= math.log(self.options.guard)
+
+    def weigh(self, t: float) -> Weight:
+        """The wealth at *t* (seconds since the start), and what it rests on."""
+        steady = [self._steady(line) for line in range(len(self.sums))]
+        values = [entry.wager.value(t, steady=steady[entry.line]) for entry in self.entries]
+        cash = math.log((1 - SINCE_SHARE) * late_reserve(self.minutes))
+        allowed = [(value, i) for i, value in enumerate(values) if self.guarded(self.entries[i])]
+        total = log_sum([*(value for value, _ in allowed), cash])
+        return Weight(total, log_sum([*values, cash]), self.entries[max(allowed)[1]], values)
+
+    def _steady(self, line: int) -> bool:
+        """
+        Whether the canary failed all along, and did not begin to after a time without a failure.
+
+        At the rate since the first failure, the exposure before it would have brought some *PREFIX_MAX* failures.
+        """
+        prefix, (c, n, _, _) = self.healthy_prefix[line], self.sums[line][0]
+        return prefix is not None and prefix * c <= PREFIX_MAX * (n - prefix)
+
+    def visible(self, line: int) -> bool:
+        """Whether the canary's excess, since the start or in this stage, is more than a trifle."""
+        return any(excess(sums) >= self.options.min_excess for sums in self.sums[line])
+
+    def row_value(self, weight: Weight, line: int, want: str = "") -> float:
+        """Log wealth of everything that speaks against *line* (and the SLO row *want*)."""
+        return log_sum(
+            value for value, entry in zip(weight.values, self.entries, strict=True)
+            if entry.line == line and entry.want in ("", want) and self.guarded(entry)
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """The state, as plain JSON."""
+        return {
+            "wagers": [entry.wager.to_dict() for entry in self.entries],
+            "clock": self.clock.to_dict(),
+            "minutes": self.minutes,
+            "guards": self.guards,
+            "sums": self.sums,
+            "healthy_prefix": self.healthy_prefix,
+            "alone": self.alone,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`to_dict` gave."""
+        for entry, wager in zip(self.entries, state["wagers"], strict=True):
+            entry.wager.restore(wager)
+        self.clock.restore(state["clock"])
+        self.minutes, self.guards, self.sums = state["minutes"], state["guards"], state["sums"]
+        self.healthy_prefix, self.alone = state["healthy_prefix"], state["alone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """
+    The evidence of a regression at one look, in nats.
+
+    Attributes:
+        total: what may take the canary back; log(1/alpha) does.
+        suspicion: the same with everything a guard still holds back.
+        lead: the entry that contributes most.
+        values: of every entry.
+    """
+
+    total: float
+    suspicion: float
+    lead: Entry
+    values: list[float]
+
+
+def excess(sums: Sequence[float]) -> float:
+    """Canary's rate minus stable's, from (c, n_c, b, n_s); stable's rate is 0 when it had no traffic."""
+    c, n_c, b, n_s = sums
+    return (c / n_c if n_c > 0 else 0.0) - (b / n_s if n_s > 0 else 0.0)
