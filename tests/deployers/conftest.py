@@ -44,6 +44,13 @@ ThreadingHTTPServer((os.environ["HOST"], int(os.environ["PORT"])), Handler).serv
 COMMAND = ("{python}", "service.py", "{version}", "{port}")
 
 
+async def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait until *condition* holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - a process cannot wake us
+            await asyncio.sleep(0.02)
+
+
 def write_release(folder: Path, behaviour: str = "good") -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "service.py").write_text(SERVICE)
@@ -85,9 +92,7 @@ class ProcessWorld:
         instance = self.deployer.instances.find(version)
         assert instance is not None
         os.kill(instance.process.pid, signal.SIGKILL)
-        async with asyncio.timeout(10):
-            while alive(instance.process):  # noqa: ASYNC110 - a process cannot wake us
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not alive(instance.process))
 
 
 async def stop_all(deployer: ProcessDeployer) -> None:
