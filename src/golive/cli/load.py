@@ -22,6 +22,7 @@ import click
 from golive.errors import NoGoError, UsageError
 from golive.gates.thresholds import latency_limit, parse_threshold
 from golive.load import Histogram, LoadPlan, LoadReport, RequestSpec, Stage, Window, run
+from golive.load.mix import read_mix
 from golive.timing import parse_duration
 
 Output = Literal["text", "json", "ndjson"]
@@ -95,7 +96,7 @@ def command(
         url,
         rate=rate,
         duration=None if duration == "forever" else _seconds("--duration", duration),
-        requests=_mix(mix) if mix else [replace(spec, path=path) for path in paths] or [spec],
+        requests=read_mix(mix) if mix else [replace(spec, path=path) for path in paths] or [spec],
         stages=[_stage(text) for text in stages],
         arrivals="poisson" if poisson else "constant",
         concurrency=concurrency,
@@ -120,33 +121,6 @@ def command(
     failed = [sentence for holds, sentence in verdicts if not holds]
     if failed:
         raise NoGoError(f"NO-GO: {'; '.join(failed)}")
-
-
-def _mix(path: Path) -> list[RequestSpec]:
-    """
-    The requests of a file, so that a realistic mix of calls need not be spelt on a command line.
-
-    Raises: UsageError naming the file and the entry.
-    """
-    try:
-        entries = json.loads(path.read_text())
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, got {error.strerror}. Check --mix.") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: expected JSON, got: {error}.") from None
-    if not isinstance(entries, list) or not entries:
-        raise UsageError(f"{path}: expected a list of requests, got {type(entries).__name__}.")
-    return [_entry(path, number, entry) for number, entry in enumerate(entries)]
-
-
-def _entry(path: Path, number: int, entry: object) -> RequestSpec:
-    known = {"method", "path", "headers", "body", "weight", "expect"}
-    if not isinstance(entry, dict) or not set(entry) <= known:
-        raise UsageError(f"{path}/{number}: expected an object with some of {', '.join(sorted(known))}, got {entry!r}.")
-    try:
-        return RequestSpec(**{**entry, "method": str(entry.get("method", "GET")).upper()})
-    except TypeError as error:
-        raise UsageError(f"{path}/{number}: {error}.") from None
 
 
 def _promised(request: str) -> list[str]:
