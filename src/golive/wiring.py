@@ -155,7 +155,7 @@ def releases(settings: Settings) -> Releases:
                 raise ConfigError(f'golive.toml release.path: expected ".../{{version}}", got "{release.path}".')
             return PathReleases(settings.root / pattern.parent)
         case "tree":
-            return TreeReleases(settings.root, store, exclude=release.exclude)
+            return TreeReleases(settings.root, store, exclude=release.exclude, include=release.include)
 
 
 def _env_file(settings: Settings) -> Mapping[str, str]:

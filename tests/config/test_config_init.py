@@ -47,7 +47,7 @@ def test_init_in_an_empty_fastapi_project_writes_a_working_configuration(run: Ru
     write(project, "main.py", FASTAPI)
     code, out, _ = run("init")
     assert code == 0
-    assert out.startswith("wrote golive.toml: service checkout-api, app main:app (main.py:3)\nNext:\n  golive check")
+    assert out.startswith("wrote golive.toml: service checkout-api, app main:app (main.py:3)\nNext:\n  golive up")
     assert run("config", "check") == (0, "golive.toml: OK\n", "")
     loaded = load_settings(environ={})
     assert (loaded.app, loaded.rollout.preset) == ("main:app", "progressive")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import click
 import msgspec
 
-from golive.cli.narrate import Narrator
+from golive.cli.narrate import Narrator, first_line
 from golive.errors import ExitCode, TimeoutExceededError
 from golive.rollout.journal import Entry, Journal
 from golive.rollout.machine import Phase, State
@@ -101,9 +101,10 @@ def summary(state: State) -> dict[str, object]:
 
 def closing_line(state: State, now: datetime) -> str:
     """The last line of a followed rollout."""
-    took = format_duration((state.ended_at or now) - state.started_at)
+    took = format_duration(timedelta(seconds=round(((state.ended_at or now) - state.started_at).total_seconds(), 1)))
+    reason = first_line(state.reason)
     if state.phase is Phase.ROLLED_BACK:
-        return f"NO-GO  {state.reason}" if state.no_go else f"ROLLED BACK after {took}: {state.reason}"
+        return f"NO-GO  {reason}" if state.no_go else f"ROLLED BACK after {took}: {reason}"
     if state.phase is Phase.WAITING:
         return f"WAITING: {state.reason}. Answer with `golive approve` or `golive reject`."
     if state.phase in (Phase.LIVE, Phase.WATCHING, Phase.PROMOTING, Phase.RETIRING):

@@ -43,8 +43,8 @@ def command(app: str | None, force: bool, dry_run: bool, yes: bool) -> None:
         click.echo(f"added {IGNORED} to .gitignore")
     click.echo(
         "Next:\n"
-        "  golive check      is it ready? GO or NO-GO\n"
         "  golive up         start the gateway and this version behind it\n"
+        "  golive check      is it ready? GO or NO-GO\n"
         "  golive ship v2    change something, then roll it out step by step"
     )
 

@@ -31,11 +31,24 @@ WORDS = {
 }
 
 
+_MEANWHILE = {
+    "draining": "all traffic on stable; waiting for the candidate's last requests",
+    "promoting": "making it the stable version",
+    "retiring": "waiting for the old version's last requests",
+}
+
+
+def first_line(text: str) -> str:
+    """The first line of *text*; what a dying process said may be many."""
+    return text.partition("\n")[0]
+
+
 class Narrator:
     """Turns the entries of one rollout into lines, leaving out what was just said."""
 
     def __init__(self) -> None:
         self._phase = ""
+        self._reason = ""
         self._verdict_at: datetime | None = None
         self._verdict = ""
 
@@ -66,7 +79,14 @@ class Narrator:
             return f"{event.version} drained and stopped{left}"
         if isinstance(event, ev.Probed) and not changed:
             return f"{event.version} is {'well again' if event.healthy else 'unwell: ' + event.reason}"
-        return entry.reason
+        return self._said_once(entry)
+
+    def _said_once(self, entry: Entry) -> str:
+        """The reason, or what is done about it when the reason was just told."""
+        told, self._reason = self._reason, entry.reason
+        if told != entry.reason:
+            return entry.reason
+        return _MEANWHILE.get(entry.phase, first_line(entry.reason))
 
     def _verdict_text(self, event: ev.Verdict, entry: Entry, changed: bool) -> str | None:
         recent = self._verdict_at is not None and entry.at - self._verdict_at < QUIET_FOR
@@ -74,7 +94,7 @@ class Narrator:
             return None
         self._verdict_at, self._verdict = entry.at, event.action
         if changed and event.action != "promote":
-            return entry.reason
+            return self._said_once(entry)
         return f"{event.action}, confidence {event.confidence:.0f}: {event.reason}"
 
 

@@ -13,7 +13,7 @@ import click
 
 from golive.cli.follow import outcome, summary
 from golive.cli.inbox import config_option, controller_of, environment_option, settings_for
-from golive.cli.narrate import headline, traffic
+from golive.cli.narrate import first_line, headline, traffic
 from golive.config import Settings
 from golive.errors import ExitCode, GoliveError
 from golive.rollout.machine import State
@@ -79,4 +79,4 @@ def _show(facts: dict[str, Any], rollouts: list[State]) -> None:
             if state.verdict is not None:
                 click.echo(f"    confidence {state.verdict.confidence:.0f}: {state.verdict.reason}")
         elif state.ended_by is not None:
-            click.echo(f"    {state.reason}")
+            click.echo(f"    {first_line(state.reason)}")

@@ -122,7 +122,8 @@ class Desk:
         for state in self.controller.journal.rollouts(self.controller.service, limit=100):
             if state.candidate == version and state.phase is Phase.LIVE:
                 return
-            if state.candidate == version and state.ended_by == "golive" and not force:
+            exposed = state.stage >= 0  # what never had traffic has harmed nobody and may be tried again
+            if state.candidate == version and state.ended_by == "golive" and exposed and not force:
                 raise RefusedError(
                     f"{version} is in quarantine: rollout {state.id} took it back ({state.reason}). "
                     "Ship a new version, or say --force."

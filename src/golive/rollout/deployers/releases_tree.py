@@ -37,12 +37,16 @@ class TreeReleases:
         store: where releases are kept; may be inside *project*.
         exclude: more patterns than :data:`EXCLUDES`: a name anywhere (``*.sqlite3``) or a path from the
             project's root (``data/raw``).
+        include: patterns of files to take, as paths from the project's root; ``**`` stands for everything below.
     """
 
-    def __init__(self, project: Path, store: Path, exclude: Sequence[str] = ()) -> None:
+    def __init__(
+        self, project: Path, store: Path, exclude: Sequence[str] = (), include: Sequence[str] = ("**",)
+    ) -> None:
         self.project = project.resolve()
         self.store = ReleaseStore(store.resolve())
         self.exclude = (*EXCLUDES, *exclude)
+        self.include = tuple(include)
 
     def prepare(self, version: str) -> Path:
         """See :class:`~golive.rollout.deployers.releases.Releases`."""
@@ -85,7 +89,7 @@ class TreeReleases:
             if size > BYTES_MAX:
                 raise RefusedError(
                     f"{self.project}: expected at most {BYTES_MAX // 2**20} MiB to snapshot, got more at {relative}. "
-                    "Exclude data under deploy.exclude, or ship from git."
+                    "Exclude data under [release] exclude, or ship from git."
                 )
             _add(digest, relative, destination)
         return digest.hexdigest()
@@ -97,8 +101,12 @@ class TreeReleases:
             links = [name for name in folders if (Path(root) / name).is_symlink()]
             folders[:] = sorted(name for name in folders if name not in links and self._kept(here / name))
             for name in sorted([*files, *links]):
-                if self._kept(here / name) and _copyable(Path(root) / name):
+                if self._included(here / name) and self._kept(here / name) and _copyable(Path(root) / name):
                     yield here / name
+
+    def _included(self, relative: Path) -> bool:
+        # fnmatch's * crosses folders, so "blocks/**" and "blocks/*" both mean everything below blocks.
+        return any(fnmatch(relative.as_posix(), one.removeprefix("./").strip("/")) for one in self.include)
 
     def _kept(self, relative: Path) -> bool:
         inside_store = (self.project / relative) == self.store.directory
