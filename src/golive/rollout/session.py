@@ -121,11 +121,14 @@ class Session:
 
     def look(self, state: State, sample: Sample) -> ev.Verdict:
         """Judge one sample of the stage *state* is in."""
-        snapshot = self.snapshot(state, sample)
+        return self.judged(self.snapshot(state, sample), sample.at)
+
+    def judged(self, snapshot: Snapshot, at: datetime) -> ev.Verdict:
+        """Judge a snapshot: a new one, or one of the journal whose verdict is recomputed."""
         decision = self.judge.observe(snapshot)
         return ev.Verdict(
-            at=sample.at,
-            stage=state.stage,
+            at=at,
+            stage=snapshot.stage,
             action=str(decision.action),  # type: ignore[arg-type]  # the judge's words are the event's words
             confidence=round(float(decision.confidence), 2),
             reason=_without_verb(decision.reason),
