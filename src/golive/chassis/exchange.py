@@ -18,6 +18,7 @@ from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.log import timestamp
 from golive.chassis.problem import send_problem
+from golive.chassis.redact import redact_text
 from golive.chassis.trace import Trace, read_traceparent
 from golive.chassis.types import Headers, Message, Receive, Scope, Send
 
@@ -248,7 +249,7 @@ class Exchange:
             "level": "info" if status < 500 else "error",
             "event": "request",
             "method": scope["method"],
-            "path": self.path[:2048],
+            "path": redact_text(self.path[:2048]),
             "route": route,
             "status": status,
             "duration_ms": round(seconds * 1000, 2),

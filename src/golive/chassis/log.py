@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from golive.chassis.redact import redact
+
 #: Lines that wait for the writer; at 300 bytes each about 3 MB.
 LINES_MAX = 10_000
 #: How long lines are gathered before a write; also the most that a kill -9 can lose.
@@ -51,8 +53,8 @@ class LogSink:
         self.dropped = 0
 
     def event(self, event: str, *, level: str = "info", **fields: Any) -> None:
-        """Write one line about something that happened; *fields* must be plain data."""
-        self.record({"ts": timestamp(time.time()), "level": level, "event": event, **fields})
+        """Write one line about something that happened; *fields* are redacted."""
+        self.record({"ts": timestamp(time.time()), "level": level, "event": event, **redact(fields)})
 
     def record(self, record: dict[str, Any]) -> None:
         """Write *record* as one line. Never raises and never blocks."""

@@ -29,12 +29,14 @@ from typing import Any
 import uvicorn
 from uvicorn.lifespan.off import LifespanOff
 
+from golive.chassis import applog
 from golive.chassis.boot import BootError, Lifespan, load_in_thread
 from golive.chassis.chassis import Chassis
 from golive.chassis.core import Core
 from golive.chassis.exposition import render
 from golive.chassis.lifecycle import Phase
 from golive.chassis.protocol import GuardedProtocol
+from golive.chassis.redact import TEXT_MAX, redact_text
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 from golive.errors import ExitCode, GoliveError, UnavailableError
@@ -186,6 +188,7 @@ class ChassisServer(uvicorn.Server):
             await self._boot_failed(error)
             return
         self.front.chassis.begin_serving()
+        applog.install(self.front.chassis.log)
         self._install_signals()  # a library may have taken them during its start; ours run first and call theirs
         self._log("serving", seconds=round(time.monotonic() - began, 3))
 
@@ -211,8 +214,8 @@ class ChassisServer(uvicorn.Server):
             self.failure = error.cause
         else:
             if error.cause is not None:
-                traceback.print_exception(error.cause)
-            self.failure = UnavailableError(f"{self._target}: {error.step} failed: {error}")
+                sys.stderr.write(redact_text("".join(traceback.format_exception(error.cause))[-TEXT_MAX:]))
+            self.failure = UnavailableError(redact_text(f"{self._target}: {error.step} failed: {error}"))
         try:
             await asyncio.wait_for(self._stop.wait(), self.duration("boot_linger"))
         except TimeoutError:
