@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import httpx
 import msgspec
@@ -17,6 +18,7 @@ from starlette.routing import Mount
 
 from golive.errors import ConfigError, StateError
 from golive.jobs import JobContext, JobError, Jobs
+from golive.jobs.handlers import describe
 from golive.testing.jobs_running import until, working
 
 
@@ -119,7 +121,7 @@ async def test_prefer_respond_async(app: object, jobs: Jobs) -> None:
     """The one path serves both; the answer says which preference was applied."""
     async with client_of(app, jobs) as client:
         accepted = await client.post(
-            "/api/blocks", json={"user_id": "u"}, headers={"prefer": "wait=1, Respond-Async; x"}
+            "/api/blocks", json={"user_id": "u"}, headers={"prefer": "handling=lenient, Respond-Async; x"}
         )
         assert (accepted.status_code, accepted.headers["preference-applied"]) == (202, "respond-async")
         assert (await polled(client, accepted.headers["location"])).json()["status"] == "succeeded"
@@ -387,3 +389,50 @@ async def test_a_client_that_goes_away_takes_nothing_with_it(app: object, jobs: 
     async with jobs:
         await app(scope, receive, send)  # type: ignore[operator]
         assert await jobs.store.depth() == {}
+
+
+async def test_waiting_and_cancelling_and_progress(app: object, jobs: Jobs) -> None:
+    """One long job: its progress, its cancellation while it runs; a pending one at once; a finished one not at all."""
+    release = asyncio.Event()
+
+    async def slow(payload: Snapshot, ctx: JobContext) -> str:
+        ctx.progress(0.25, "reading")
+        await release.wait()
+        return "late"
+
+    jobs.handlers["blocks"] = describe(
+        slow,
+        "blocks",
+        queue="default",
+        concurrency=None,
+        attempts_max=3,
+        timeout=timedelta(seconds=60),
+        retry_on_timeout=False,
+    )
+    async with client_of(app, jobs) as client:
+        accepted = await client.post("/api/blocks/async", json={"user_id": "u"})
+        url = accepted.headers["location"]
+
+        async def progressed() -> object:
+            return (await client.get(url)).json().get("progress")
+
+        assert await until(progressed) == {"ratio": 0.25, "message": "reading"}
+        asked = await client.delete(url)
+        assert (asked.status_code, asked.json()["status"]) == (202, "running")
+        waited = await client.get(url, headers={"prefer": "wait=20"})
+        assert waited.json()["status"] == "cancelled"
+        assert (await client.delete(url)).status_code == 200
+        assert (await client.delete(url[:-2] + "zz")).status_code == 404
+        assert (await jobs.store.depth()) == {}
+
+        release.set()
+        done = await client.post("/api/blocks", json={"user_id": "u"}, headers={"prefer": "respond-async, wait=20"})
+        assert (done.status_code, done.json()) == (200, "late")
+        finished_url = (await client.post("/api/blocks/async", json={"user_id": "u"})).headers["location"]
+        await polled(client, finished_url)
+        refused = await client.delete(finished_url)
+        assert (refused.status_code, refused.json()["code"]) == (409, "job_finished")
+    async with client_of(app, jobs, worker=False) as client:
+        waiting = await client.post("/api/blocks/async", json={"user_id": "u"})
+        cancelled = await client.delete(waiting.headers["location"])
+        assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")

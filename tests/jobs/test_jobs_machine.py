@@ -60,7 +60,8 @@ def test_a_job_is_tried_at_most_attempts_max_times(attempts: int, attempts_max: 
     """A retry is decided only while attempts are left, and only for what may be retried."""
     again = attempts < attempts_max
     assert after_failure(attempts, attempts_max, retryable) is (Event.RETRY if again and retryable else Event.FAIL)
-    assert after_expiry(attempts, attempts_max) is (Event.EXPIRE if again else Event.FAIL)
+    assert after_expiry(attempts, attempts_max, False) is (Event.EXPIRE if again else Event.FAIL)
+    assert after_expiry(attempts, attempts_max, True) is Event.CANCEL
 
 
 @given(st.integers(1, 10_000), st.floats(0.001, 60), st.floats(0.001, 3600), st.floats(0, 1, exclude_max=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from golive.jobs.http import AsgiApp, Tenant
+
+#: How often a waiting caller's job is looked at, at most.
+WAIT_POLL_SECONDS = 0.25
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -121,6 +125,30 @@ class Jobs:
         await self._ensure_open()
         found = await self.store.get(JobId(job))
         return found if found and tenant in (None, found.tenant) else None
+
+    async def wait(self, job: Job, seconds: float) -> Job:
+        """*job* as soon as it is finished, or as it is after *seconds*."""
+        pause, deadline = 0.01, time.monotonic() + seconds
+        while not job.state.terminal and (left := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 1.5, WAIT_POLL_SECONDS)
+            job = await self.store.get(job.id) or job
+        return job
+
+    async def cancel(self, job: str, *, tenant: str | None = None) -> Job | None:
+        """
+        Cancel a job: at once if it is pending, within a second or so if an ``async def`` handler runs it. A plain
+        function cannot be stopped; its job is cancelled, its result is dropped. A finished job stays as it is.
+
+        Returns: the job afterwards; None if there is none, or none of *tenant*.
+        """
+        found = await self.get(job, tenant=tenant)
+        return await self.store.cancel(found.id) if found else None
+
+    async def redrive(self, job: str) -> Job | None:
+        """Put a failed or cancelled job back with a fresh set of attempts; any other stays. None if there is none."""
+        await self._ensure_open()
+        return await self.store.redrive(JobId(job)) if is_job_id(job) else None
 
     async def run(self, name: str, payload: bytes, *, tenant: str = "") -> Outcome:
         """

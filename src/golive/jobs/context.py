@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from typing import Any
 
-from golive.jobs.model import JobId
+from golive.jobs.model import JobId, Progress
 
 #: The run this code is part of; logs read it. Threads started through asyncio inherit it.
 current: contextvars.ContextVar[JobContext | None] = contextvars.ContextVar("golive_job", default=None)
@@ -25,7 +25,7 @@ class JobContext:
         version: the release that runs it.
     """
 
-    __slots__ = ("_bound", "attempt", "attempts_max", "id", "kind", "synchronous", "tenant", "version")
+    __slots__ = ("_bound", "_progress", "attempt", "attempts_max", "id", "kind", "synchronous", "tenant", "version")
 
     def __init__(
         self, id: JobId, kind: str, *, attempt: int = 1, attempts_max: int = 1, tenant: str = "",
@@ -39,10 +39,30 @@ class JobContext:
         self.synchronous = synchronous
         self.version = version
         self._bound: dict[str, Any] = {}
+        self._progress: Progress | None = None
 
     def bind(self, **fields: Any) -> None:
         """Add *fields* to every log line of this run: ``ctx.bind(list_id=order.list_id)``. Not for secrets."""
         self._bound.update(fields)
+
+    def progress(self, ratio: float, message: str = "") -> None:
+        """
+        Say how far the run is. Free to call often, from any thread: the latest one is stored once a second.
+
+        Args:
+            ratio: 0..1.
+            message: shown to the client; at most 200 characters are kept.
+
+        Raises: ValueError for a ratio that is none.
+        """
+        if not 0 <= ratio <= 1:
+            raise ValueError(f"progress: expected a ratio of 0..1, got {ratio!r}.")
+        self._progress = Progress(float(ratio), message[:200])
+
+    def take_progress(self) -> Progress | None:
+        """What was said since the last call; for the worker."""
+        said, self._progress = self._progress, None
+        return said
 
     @property
     def bound(self) -> dict[str, Any]:

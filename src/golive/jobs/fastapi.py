@@ -38,6 +38,11 @@ def api_router(endpoints: Endpoints) -> APIRouter:
         return _response(await endpoints.answer(endpoints.status(request.scope, job_id)))
 
     wait.golive_jobs = endpoints.jobs  # type: ignore[attr-defined]  # how `golive worker` finds them in an app
+
+    async def cancel(request: Request) -> Response:
+        job_id = request.path_params["job_id"]
+        return _response(await endpoints.answer(endpoints.cancel(request.scope, job_id)))
+
     router = APIRouter(prefix=endpoints.prefix, lifespan=endpoints.jobs.lifespan, tags=[name])
     body = {"requestBody": {"required": True, "content": {"application/json": {}}}}
     shared: dict[str, Any] = {"response_model": None}
@@ -52,6 +57,10 @@ def api_router(endpoints: Endpoints) -> APIRouter:
     router.add_api_route(
         "/jobs/{job_id}", status, methods=["GET"], summary=f"Where a {name} job is", responses={404: _PROBLEM}, **shared
     )
+    router.add_api_route(
+        "/jobs/{job_id}", cancel, methods=["DELETE"], summary=f"Cancel a {name} job",
+        responses={202: {"description": "Its worker will end it"}, 404: _PROBLEM, 409: _PROBLEM}, **shared,
+    )  # fmt: skip
     return router
 
 

@@ -4,6 +4,9 @@ The HTTP contract of a handler, on plain ASGI; :mod:`golive.jobs.fastapi` is the
     POST {prefix}            wait: 200 and the result, or the status of the JobError
     POST {prefix}/async      202, Location, Retry-After; also POST {prefix} with ``Prefer: respond-async``
     GET  {prefix}/jobs/{id}  where the job is; 404 for an unknown one and for another tenant's
+    DELETE {prefix}/jobs/{id}  cancel it: 200 when it is, 202 while its worker still has to, 409 when it had ended
+
+``Prefer: wait=N`` on a GET, or beside ``respond-async``, holds the answer back for up to N seconds until the job ends.
 
 Errors are RFC 9457 problem documents with a ``code``. An invalid body is 400, and nothing is stored of it.
 """
@@ -23,6 +26,7 @@ from golive.errors import ConfigError, GoliveError
 from golive.jobs import log
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError
 from golive.jobs.handlers import Handler
+from golive.jobs.machine import State
 from golive.jobs.model import Failure, Job
 from golive.timing import format_instant
 
@@ -40,6 +44,8 @@ _KEY = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]){1,255})"|([!#-~]{1,255})')
 _JSON_TYPE = re.compile(rb"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _JSON, _PROBLEM = b"application/json", b"application/problem+json"
 POLL_SECONDS = b"1"
+#: Longer than this no answer is held back: below the time-outs of the proxies in between.
+WAIT_SECONDS_MAX = 25.0
 
 
 class Reply(NamedTuple):
@@ -85,7 +91,7 @@ class Endpoints:
     async def wait(self, scope: Scope, receive: Receive) -> Reply:
         """``POST {prefix}``."""
         if _prefers_async(scope):
-            reply = await self.submit(scope, receive)
+            reply = await self.submit(scope, receive, _preferred_wait(scope))
             return reply._replace(headers=(*reply.headers, (b"preference-applied", b"respond-async")))
         outcome = await self.jobs.run(
             self.handler.name, await self._payload(scope, receive), tenant=self._tenant(scope)
@@ -96,11 +102,16 @@ class Endpoints:
             return _problem(outcome.failure.status, outcome.failure.code, outcome.failure.message)
         return Reply(200, outcome.result or b"null")
 
-    async def submit(self, scope: Scope, receive: Receive) -> Reply:
-        """``POST {prefix}/async``."""
+    async def submit(self, scope: Scope, receive: Receive, wait_seconds: float = 0.0) -> Reply:
+        """``POST {prefix}/async``. A job that ends within *wait_seconds* is answered as if the caller had waited."""
         key = _idempotency_key(scope)
         payload = await self._payload(scope, receive)
         job = await self.jobs.submit(self.handler.name, payload, tenant=self._tenant(scope), idempotency_key=key)
+        job = await self.jobs.wait(job, wait_seconds)
+        if job.state is State.SUCCEEDED and wait_seconds:
+            return Reply(200, job.result or b"null")
+        if job.state is State.FAILED and job.failure and wait_seconds:
+            return _problem(job.failure.status, job.failure.code, job.failure.message)
         url = f"{quote(scope['path'].rstrip('/').removesuffix('/async'))}/jobs/{job.id}"
         body = msgspec.json.encode({"ok": True, self._job_id: job.id, "status": job.state, "url": url})
         return Reply(202, body, ((b"location", url.encode()), (b"retry-after", POLL_SECONDS)))
@@ -109,9 +120,21 @@ class Endpoints:
         """``GET {prefix}/jobs/{id}``."""
         job = await self.jobs.get(job_id, tenant=self._tenant(scope))
         if job is None or job.kind != self.handler.name:
-            return _problem(404, "job_unknown", "There is no such job.")
+            return _UNKNOWN
+        job = await self.jobs.wait(job, _preferred_wait(scope))
         again = () if job.state.terminal else ((b"retry-after", POLL_SECONDS),)
         return Reply(200, document(job), ((b"cache-control", b"no-store"), *again))
+
+    async def cancel(self, scope: Scope, job_id: str) -> Reply:
+        """``DELETE {prefix}/jobs/{id}``."""
+        tenant = self._tenant(scope)
+        job = await self.jobs.get(job_id, tenant=tenant)
+        job = await self.jobs.cancel(job_id, tenant=tenant) if job and job.kind == self.handler.name else None
+        if job is None:
+            return _UNKNOWN
+        if job.state.terminal and job.state is not State.CANCELLED:
+            return _problem(409, "job_finished", f"The job has already {job.state}.")
+        return Reply(200 if job.state.terminal else 202, document(job))
 
     async def answer(self, work: Awaitable[Reply]) -> Reply:
         """*work*'s reply, or the problem document for what it raised. Bugs pass through, to the framework's 500."""
@@ -177,6 +200,8 @@ def document(job: Job) -> bytes:
         "attempts": job.attempts,
         "attempts_max": job.attempts_max,
     }
+    if job.progress is not None:
+        fields["progress"] = job.progress
     if job.result is not None:
         fields["result"] = msgspec.Raw(job.result)
     if job.failure is not None and job.result is None:
@@ -208,20 +233,22 @@ async def send_reply(reply: Reply, send: Send) -> None:
 async def _dispatch(endpoints: Endpoints, scope: Scope, receive: Receive) -> Reply:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     rest = path.removeprefix(endpoints.prefix)
-    routes: dict[str, tuple[str, Callable[[], Awaitable[Reply]]]] = {
-        "": ("POST", lambda: endpoints.wait(scope, receive)),
-        "/async": ("POST", lambda: endpoints.submit(scope, receive)),
+    routes: dict[str, dict[str, Callable[[], Awaitable[Reply]]]] = {
+        "": {"POST": lambda: endpoints.wait(scope, receive)},
+        "/async": {"POST": lambda: endpoints.submit(scope, receive)},
     }
     if found := re.fullmatch(r"/jobs/([^/]+)", rest):
-        routes[rest] = ("GET", lambda: endpoints.status(scope, found[1]))
+        routes[rest] = {
+            "GET": lambda: endpoints.status(scope, found[1]),
+            "DELETE": lambda: endpoints.cancel(scope, found[1]),
+        }
     if rest == path or rest not in routes:
         return _problem(404, "not_found", "There is nothing here.")
-    method, work = routes[rest]
-    if scope["method"] != method:
-        return _problem(405, "method_not_allowed", f"expected {method}")._replace(
-            headers=((b"allow", method.encode()),)
-        )
-    return await endpoints.answer(work())
+    if scope["method"] not in routes[rest]:
+        allowed = ", ".join(routes[rest])
+        reply = _problem(405, "method_not_allowed", f"expected {allowed}")
+        return reply._replace(headers=((b"allow", allowed.encode()),))
+    return await endpoints.answer(routes[rest][scope["method"]]())
 
 
 async def _lifespan(jobs: Jobs, receive: Receive, send: Send) -> None:
@@ -245,6 +272,9 @@ def _problem(status: int, code: str, detail: str) -> Reply:
     return Reply(status, msgspec.json.encode(body), content_type=_PROBLEM)
 
 
+_UNKNOWN = _problem(404, "job_unknown", "There is no such job.")
+
+
 def _shown(failure: Failure) -> dict[str, Any]:
     return {"code": failure.code, "message": failure.message, "status": failure.status}
 
@@ -253,11 +283,22 @@ def _instant(seconds: float | None) -> str | None:
     return None if seconds is None else format_instant(datetime.fromtimestamp(seconds, UTC))
 
 
-def _prefers_async(scope: Scope) -> bool:
+def _preferences(scope: Scope) -> list[bytes]:
     """RFC 7240. Several Prefer fields count as one; what we do not know is ignored."""
-    values = [value for name, value in scope["headers"] if name == b"prefer"]
-    preferences = b",".join(values).lower().split(b",") if values else ()
-    return any(each.split(b";")[0].strip() == b"respond-async" for each in preferences)
+    values = b",".join(value for name, value in scope["headers"] if name == b"prefer")
+    return [each.split(b";")[0].strip() for each in values.lower().split(b",")]
+
+
+def _prefers_async(scope: Scope) -> bool:
+    return b"respond-async" in _preferences(scope)
+
+
+def _preferred_wait(scope: Scope) -> float:
+    """Seconds, at most :data:`WAIT_SECONDS_MAX`; 0.0 without a (sensible) preference."""
+    for preference in _preferences(scope):
+        if found := re.fullmatch(rb"wait\s*=\s*\"?(\d{1,9})\"?", preference):
+            return min(float(found[1]), WAIT_SECONDS_MAX)
+    return 0.0
 
 
 def _idempotency_key(scope: Scope) -> str | None:

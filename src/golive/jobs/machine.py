@@ -95,9 +95,16 @@ def after_failure(attempts: int, attempts_max: int, retryable: bool) -> Event:
     return Event.RETRY if retryable and attempts < attempts_max else Event.FAIL
 
 
-def after_expiry(attempts: int, attempts_max: int) -> Event:
+def after_expiry(attempts: int, attempts_max: int, cancel_requested: bool) -> Event:
     """What a lost lease leads to: a job that kills every worker it meets ends after *attempts_max* of them."""
+    if cancel_requested:
+        return Event.CANCEL
     return Event.EXPIRE if attempts < attempts_max else Event.FAIL
+
+
+def unless_cancelled(event: Event, cancel_requested: bool) -> Event:
+    """*event*, but a job somebody wants cancelled does not go back to wait for its next run."""
+    return Event.CANCEL if cancel_requested and event in (Event.RETRY, Event.HAND_BACK) else event
 
 
 def retry_delay_seconds(attempts: int, base_seconds: float, max_seconds: float, chance: float) -> float:

@@ -31,6 +31,13 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     exception: str = ""
 
 
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a run is, 0..1, in its own words."""
+
+    ratio: float
+    message: str = ""
+
+
 class NewJob(msgspec.Struct, frozen=True):
     """A job as it is submitted. *run_at* None means at once, by the store's clock."""
 
@@ -68,6 +75,8 @@ class Job(msgspec.Struct, frozen=True):
     finished_at: float | None = None
     result: bytes | None = None
     failure: Failure | None = None
+    progress: Progress | None = None
+    cancel_requested: bool = False
 
 
 class Submission(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from golive.jobs.machine import State
-from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 
 
 class JobStore(Protocol):
@@ -60,6 +60,32 @@ class JobStore(Protocol):
 
     async def rescue(self, limit: int) -> list[Rescue]:
         """Put jobs with an expired lease back (at most *limit*), or fail them: ``worker_lost`` at the last attempt."""
+        ...
+
+    async def report(self, reports: Sequence[tuple[Claim, Progress]]) -> None:
+        """Keep the progress of running jobs. What is no longer held is ignored."""
+        ...
+
+    async def cancel(self, job: JobId) -> Job | None:
+        """
+        Cancel *job*: at once if it is pending; a running one is marked, and its worker ends it (see
+        :meth:`cancel_requested`); a finished one stays as it is. Returns the job afterwards, None if there is none.
+        """
+        ...
+
+    async def cancel_requested(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of *claims* somebody wants cancelled."""
+        ...
+
+    async def redrive(self, job: JobId) -> Job | None:
+        """
+        Put a failed or cancelled *job* back, with a fresh set of attempts; any other stays as it is. Returns the job
+        afterwards, None if there is none.
+        """
+        ...
+
+    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+        """At most *limit* jobs, newest first, older than *before*: the next page begins at the last one's id."""
         ...
 
     async def depth(self) -> dict[tuple[str, State], int]:

@@ -47,6 +47,8 @@ READY_SECONDS_MAX = 1.0
 POLL_SECONDS = 0.5
 RESCUE_SECONDS = 1.0
 RESCUE_MAX = 500
+#: How soon progress is stored and a cancellation noticed.
+TEND_SECONDS = 0.5
 #: A run that ignores its cancellation is settled from outside this long after its time-out.
 PATIENCE_SECONDS = 5.0
 
@@ -57,8 +59,10 @@ class _Run:
 
     claim: Claim
     handler: Handler
+    context: JobContext
     task: asyncio.Task[None] | None = None
     lost: bool = False
+    cancelled: bool = False
     started: float = field(default_factory=time.monotonic)
 
 
@@ -97,7 +101,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         unsubscribe = self._store.subscribe(self._ring)
         self._heart.start()
-        background = [asyncio.create_task(self._rescue_for_ever()), asyncio.create_task(self._settler.run())]
+        chores = (self._rescue_for_ever(), self._tend_for_ever(), self._settler.run())
+        background = [asyncio.create_task(chore) for chore in chores]
         log.event("worker.started", worker=self.name, kinds=sorted(self._handlers), concurrency=self._concurrency,
                   version=self._settings.version)  # fmt: skip
         try:
@@ -179,7 +184,7 @@ class Worker:
     def _start_ready(self) -> None:
         while self._ready and len(self._running) < self._concurrency and not self._stopping:
             claim, _ = self._ready.popleft()
-            run = _Run(claim, self._handlers[claim.kind])
+            run = _Run(claim, self._handlers[claim.kind], self._context(claim))
             self._running[claim.id] = run
             self._busy[claim.kind] += 1
             self._heart.hold(claim, self._overstay(run))
@@ -187,17 +192,15 @@ class Worker:
 
     async def _run(self, run: _Run) -> None:
         claim = run.claim
-        context = JobContext(
-            claim.id, claim.kind, attempt=claim.attempts, attempts_max=claim.attempts_max, tenant=claim.tenant,
-            version=self._settings.version,
-        )  # fmt: skip
         try:
-            outcome = await execute(run.handler, claim.payload, context, self._settings.result_bytes_max)
-        except asyncio.CancelledError:  # the drain's patience is over, or the lease is lost; nobody else cancels a run
-            if not run.lost:
+            outcome = await execute(run.handler, claim.payload, run.context, self._settings.result_bytes_max)
+        except asyncio.CancelledError:  # the drain's patience is over, the lease is lost, or somebody asked for it
+            if run.cancelled:
+                self._cancel(claim)
+            elif not run.lost:
                 self._hand_back(claim)
         else:
-            self._finish(run, outcome, context)
+            self._finish(run, outcome, run.context)
             if outcome.abandoned:
                 log.event("job.thread_abandoned", level=log.WARNING, job_id=claim.id, kind=claim.kind)
                 await asyncio.wait([outcome.abandoned])
@@ -205,6 +208,12 @@ class Worker:
             del self._running[claim.id]
             self._busy[claim.kind] -= 1
             self._next()
+
+    def _context(self, claim: Claim) -> JobContext:
+        return JobContext(
+            claim.id, claim.kind, attempt=claim.attempts, attempts_max=claim.attempts_max, tenant=claim.tenant,
+            version=self._settings.version,
+        )  # fmt: skip
 
     def _finish(self, run: _Run, outcome: Outcome, context: JobContext) -> None:
         seconds = time.monotonic() - run.started
@@ -255,6 +264,10 @@ class Worker:
         self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.HAND_BACK), claim)
         log.event("job.handed_back", job_id=claim.id, kind=claim.kind, attempt=claim.attempts, worker=self.name)
 
+    def _cancel(self, claim: Claim) -> None:
+        self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.CANCEL), claim)
+        log.event("job.cancelled", job_id=claim.id, kind=claim.kind, attempt=claim.attempts, worker=self.name)
+
     def _settled(self, settlement: Settlement, claim: Claim, accepted: bool) -> None:
         self._heart.release(claim)
         self.counts[_LOGGED[settlement.event] if accepted else "refused"] += 1
@@ -297,7 +310,7 @@ class Worker:
         for run in self._running.values():  # swallowed its cancellation, or a thread that cannot be stopped
             if not run.lost:
                 run.lost = True
-                self._hand_back(run.claim)
+                (self._cancel if run.cancelled else self._hand_back)(run.claim)
 
     async def _rescue_for_ever(self) -> None:
         while True:
@@ -312,6 +325,24 @@ class Worker:
                           state=each.state, lost_worker=each.worker)  # fmt: skip
             if rescued:
                 self._wake.set()
+
+    async def _tend_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(TEND_SECONDS)
+            try:
+                await self._tend(list(self._running.values()))
+            except GoliveError as error:
+                log.event("worker.tend_failed", level=log.WARNING, reason=str(error))
+
+    async def _tend(self, runs: list[_Run]) -> None:
+        """Store what the running jobs say of their progress, and end those somebody wants cancelled."""
+        if reports := [(run.claim, said) for run in runs if (said := run.context.take_progress())]:
+            await self._store.report(reports)
+        wanted = await self._store.cancel_requested([run.claim for run in runs]) if runs else []
+        for run in runs:
+            if run.claim in wanted and run.task and not (run.lost or run.cancelled):
+                run.cancelled = True
+                run.task.cancel()
 
     async def _until_woken(self, seconds: float) -> None:
         try:

@@ -16,7 +16,7 @@ import asyncio
 import msgspec
 
 from golive.jobs.machine import Event, State
-from golive.jobs.model import Claim, Demand, Failure, Job, NewJob, Settlement, new_job_id
+from golive.jobs.model import Claim, Demand, Failure, Job, NewJob, Progress, Settlement, new_job_id
 from golive.jobs.ports import JobStore
 
 LEASE = 15.0
@@ -234,6 +234,92 @@ class JobStoreContract:
         assert await store.settle([settlement(one), settlement(two), settlement(three, Event.CANCEL)]) == [
             True, False, True,
         ]  # fmt: skip
+
+    async def test_a_pending_job_is_cancelled_at_once(self, store: JobStore) -> None:
+        """Nobody claims it; cancelling again, or something unknown, changes nothing."""
+        new = new_job()
+        await store.submit([new])
+        for _ in range(2):
+            cancelled = await store.cancel(new.id)
+            assert cancelled is not None
+            assert cancelled.state is State.CANCELLED
+            assert cancelled.finished_at is not None
+        assert await claim(store) == []
+        assert await store.cancel(new_job_id()) is None
+
+    async def test_a_running_job_is_cancelled_by_its_worker(self, store: JobStore) -> None:
+        """The holder learns of it; a result that was faster counts; a retry or hand-back ends as cancelled."""
+        news = [new_job() for _ in range(5)]
+        await store.submit(news)
+        claims = sorted(await claim(store), key=lambda each: [new.id for new in news].index(each.id))
+        for new in news[:4]:
+            asked = await store.cancel(new.id)
+            assert asked is not None
+            assert (asked.state, asked.cancel_requested) == (State.RUNNING, True)
+        assert await store.cancel_requested(claims) == claims[:4]
+        events = (Event.CANCEL, Event.SUCCEED, Event.RETRY, Event.HAND_BACK, Event.RETRY)
+        ends = [settlement(each, event) for each, event in zip(claims, events, strict=True)]
+        assert await store.settle(ends) == [True] * 5
+        assert [(await self._job(store, new)).state for new in news] == [
+            State.CANCELLED, State.SUCCEEDED, State.CANCELLED, State.CANCELLED, State.PENDING,
+        ]  # fmt: skip
+        assert await store.cancel_requested(claims) == []
+
+    async def test_a_cancelled_job_whose_worker_died_is_cancelled(self, store: JobStore) -> None:
+        """The rescue does not run it again."""
+        new = new_job()
+        await store.submit([new])
+        await claim(store)
+        await store.cancel(new.id)
+        await self.advance(store, LEASE + 1)
+        assert [each.state for each in await store.rescue(10)] == [State.CANCELLED]
+        assert (await self._job(store, new)).finished_at is not None
+
+    async def test_redriving_starts_afresh(self, store: JobStore) -> None:
+        """A failed or cancelled job runs again with all its attempts; others are left alone."""
+        failed, cancelled, done, waiting = news = [new_job() for _ in range(4)]
+        await store.submit(news[:3])
+        claims = {each.id: each for each in await claim(store)}
+        await store.settle([settlement(claims[failed.id], Event.FAIL, failure=Failure("bad", "bad")),
+                            settlement(claims[cancelled.id], Event.CANCEL), settlement(claims[done.id])])  # fmt: skip
+        await store.submit([waiting])
+        again = [await store.redrive(new.id) for new in news]
+        assert [each and each.state for each in again] == [State.PENDING, State.PENDING, State.SUCCEEDED, State.PENDING]
+        assert again[0] is not None
+        assert (again[0].attempts, again[0].finished_at) == (0, None)
+        assert {each.id: each.attempts for each in await claim(store)} == {
+            failed.id: 1, cancelled.id: 1, waiting.id: 1,
+        }  # fmt: skip
+        assert await store.settle([settlement(claims[failed.id])]) == [False]
+        assert await store.redrive(new_job_id()) is None
+
+    async def test_progress_is_kept_while_the_claim_is_held(self, store: JobStore) -> None:
+        """What a zombie reports is ignored."""
+        new = new_job()
+        await store.submit([new])
+        (held,) = await claim(store)
+        await store.report([(held, Progress(0.5, "half"))])
+        assert (await self._job(store, new)).progress == Progress(0.5, "half")
+        await store.settle([settlement(held, Event.HAND_BACK)])
+        await claim(store, worker="w2")
+        await store.report([(held, Progress(0.9))])
+        assert (await self._job(store, new)).progress == Progress(0.5, "half")
+
+    async def test_listing_pages_newest_first(self, store: JobStore) -> None:
+        """By id, which is by time; a page begins where the last one ended; state and kind narrow it."""
+        news = [new_job(kind=kind) for kind in ("report", "mail") * 5]
+        await store.submit(news)
+        ids = sorted((new.id for new in news), reverse=True)
+        first = await store.page(6, state=None, kind=None, before=None)
+        rest = await store.page(6, state=None, kind=None, before=first[-1].id)
+        assert [job.id for job in [*first, *rest]] == ids
+        mails = await store.page(50, state=State.PENDING, kind="mail", before=None)
+        assert [job.id for job in mails] == [
+            id_ for id_ in ids if id_ in {new.id for new in news if new.kind == "mail"}
+        ]
+        await store.cancel(ids[3])
+        assert [job.id for job in await store.page(9, state=State.CANCELLED, kind=None, before=None)] == [ids[3]]
+        assert await store.page(9, state=State.FAILED, kind=None, before=None) == []
 
     async def test_depth_counts_what_waits_runs_and_failed(self, store: JobStore) -> None:
         """By queue and state; nothing is listed as zero."""

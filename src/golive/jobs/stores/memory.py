@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from golive.jobs.machine import Event, State, after_expiry, move
-from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.machine import TRANSITIONS, Event, State, after_expiry, move, unless_cancelled
+from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 
 
 class _Held(NamedTuple):
@@ -82,6 +82,52 @@ class MemoryStore:
             expired = [job for job, held in self._held.items() if held.until < self._clock()]
             return [self._rescue(self._jobs[job]) for job in expired[:limit]]
 
+    async def report(self, reports: Sequence[tuple[Claim, Progress]]) -> None:
+        """See the port."""
+        with self._lock:
+            for claim, progress in reports:
+                if self._holds(claim):
+                    self._jobs[claim.id] = replace(self._jobs[claim.id], progress=progress)
+
+    async def cancel(self, job: JobId) -> Job | None:
+        """See the port."""
+        with self._lock:
+            found = self._jobs.get(job)
+            if found and found.state is State.PENDING:
+                cancelled = move(found.state, Event.CANCEL)
+                self._jobs[job] = replace(found, state=cancelled, finished_at=self._clock(), cancel_requested=True)
+            elif found and found.state is State.RUNNING:
+                self._jobs[job] = replace(found, cancel_requested=True)
+            return self._jobs.get(job)
+
+    async def cancel_requested(self, claims: Sequence[Claim]) -> list[Claim]:
+        """See the port."""
+        with self._lock:
+            return [claim for claim in claims if self._holds(claim) and self._jobs[claim.id].cancel_requested]
+
+    async def redrive(self, job: JobId) -> Job | None:
+        """See the port."""
+        with self._lock:
+            found = self._jobs.get(job)
+            if found and (found.state, Event.REDRIVE) in TRANSITIONS:
+                self._jobs[job] = replace(
+                    found, state=move(found.state, Event.REDRIVE), attempts=0, run_at=self._clock(), finished_at=None,
+                    progress=None, cancel_requested=False,
+                )  # fmt: skip
+        for wake in tuple(self._listeners):
+            wake()
+        return self._jobs.get(job)
+
+    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+        """See the port."""
+        with self._lock:
+            matching = [
+                job
+                for job in self._jobs.values()
+                if state in (None, job.state) and kind in (None, job.kind) and (before is None or job.id < before)
+            ]
+        return sorted(matching, key=lambda job: job.id, reverse=True)[:limit]
+
     async def depth(self) -> dict[tuple[str, State], int]:
         """See the port."""
         counted = (State.PENDING, State.RUNNING, State.FAILED)
@@ -137,7 +183,7 @@ class MemoryStore:
         if not self._holds(settlement):
             return False
         job, now = self._jobs[settlement.id], self._clock()
-        state = move(job.state, settlement.event)
+        state = move(job.state, unless_cancelled(settlement.event, job.cancel_requested))
         self._release(
             replace(
                 job,
@@ -152,7 +198,8 @@ class MemoryStore:
         return True
 
     def _rescue(self, job: Job) -> Rescue:
-        state, now = move(job.state, after_expiry(job.attempts, job.attempts_max)), self._clock()
+        event = after_expiry(job.attempts, job.attempts_max, job.cancel_requested)
+        state, now = move(job.state, event), self._clock()
         failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
         self._release(
             replace(job, state=state, failure=failure, run_at=now, finished_at=now if state.terminal else None)

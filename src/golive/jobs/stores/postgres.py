@@ -22,7 +22,7 @@ from golive.db.postgres import Line, migrate
 from golive.errors import UnavailableError
 from golive.jobs import log
 from golive.jobs.machine import Event, State, move
-from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 from golive.jobs.stores.group import Group
 from golive.jobs.stores.postgres_statements import Statements
 
@@ -30,6 +30,8 @@ NOTIFY_SECONDS = 0.002
 RELISTEN_SECONDS = 1.0
 
 _LOST = msgspec.json.encode(Failure("worker_lost", "the worker that ran this job was lost", retryable=True))
+_RESCUED = (State.PENDING, State.FAILED, State.CANCELLED)
+_decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_failure = msgspec.json.Decoder(Failure).decode
 
 Purpose = Literal["submit", "settle", "quick", "read", "listen", "heart"]
@@ -115,8 +117,34 @@ class PostgresStore:
 
     async def rescue(self, limit: int) -> list[Rescue]:
         """See the port."""
-        rows = await self._fetch("quick", self._sql.rescue, limit, _LOST, str(State.PENDING), str(State.FAILED))
+        rows = await self._fetch("quick", self._sql.rescue, limit, _LOST, *map(str, _RESCUED))
         return [Rescue(JobId(id_), kind, State(state), worker, attempts) for id_, kind, state, worker, attempts in rows]
+
+    async def report(self, reports: Sequence[tuple[Claim, Progress]]) -> None:
+        """See the port."""
+        identities = _identities([claim for claim, _ in reports])
+        await self._fetch("quick", self._sql.report, *identities, [msgspec.json.encode(said) for _, said in reports])
+
+    async def cancel(self, job: JobId) -> Job | None:
+        """See the port."""
+        await self._fetch("settle", self._sql.cancel, job)
+        await self._fetch("settle", self._sql.request, job)  # claimed or back in between: its next worker ends it
+        return await self.get(job)
+
+    async def cancel_requested(self, claims: Sequence[Claim]) -> list[Claim]:
+        """See the port."""
+        wanted = {(row[0], row[1]) for row in await self._fetch("read", self._sql.requested, *_identities(claims))}
+        return [claim for claim in claims if (claim.id, claim.fence) in wanted]
+
+    async def redrive(self, job: JobId) -> Job | None:
+        """See the port."""
+        await self._fetch("settle", self._sql.redrive, job)
+        self._ring()
+        return await self.get(job)
+
+    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+        """See the port."""
+        return [_job(row) for row in await self._fetch("read", self._sql.page[state], kind, before, limit)]
 
     async def depth(self) -> dict[tuple[str, State], int]:
         """See the port."""
@@ -231,4 +259,5 @@ def _job(row: Any) -> Job:
     values = list(row)
     values[4] = State(values[4])
     values[18] = None if values[18] is None else _decode_failure(values[18])
+    values[19] = None if values[19] is None else _decode_progress(values[19])
     return Job(*values)

@@ -50,11 +50,17 @@ SCHEMA = f"""
         when (old.state || '>' || new.state not in ({_MOVES})) execute function $table_refuse();
 """
 
+_CANCEL_AND_PROGRESS = """
+    alter table $table add column progress bytea, add column cancel_requested boolean not null default false;
+    create index $table_dead on $table (id) where state = 'failed';
+"""
+
 #: The columns of :class:`golive.jobs.model.Job`, in its order.
 _JOB = (
     "id::text, kind, queue, tenant, state, priority, extract(epoch from run_at)::float8, attempts, attempts_max, "
     "payload, extract(epoch from created_at)::float8, idempotency_key, fingerprint, worker, version, "
-    "extract(epoch from started_at)::float8, extract(epoch from finished_at)::float8, result, failure"
+    "extract(epoch from started_at)::float8, extract(epoch from finished_at)::float8, result, failure, progress, "
+    "cancel_requested"
 )
 
 _SUBMIT = """
@@ -94,9 +100,11 @@ _EXTEND = """
 
 _SETTLE = """
     update $table as job
-    set state = ended.state, result = ended.result, failure = coalesce(ended.failure, job.failure),
+    set state = case when cancel_requested and not terminal then 'cancelled' else ended.state end,
+        result = ended.result, failure = coalesce(ended.failure, job.failure),
         run_at = case when terminal then run_at else now() + make_interval(secs => delay) end,
-        finished_at = case when terminal then now() end, attempts = attempts - uncounted, lease_until = null
+        finished_at = case when terminal or cancel_requested then now() end,
+        attempts = attempts - uncounted, lease_until = null
     from unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::bytea[], $6::bytea[], $7::bool[], $8::float8[],
                 $9::int[])
          as ended (id, worker, fence, state, result, failure, terminal, delay, uncounted)
@@ -110,10 +118,42 @@ _RESCUE = """
         order by lease_until limit $1 for update skip locked
     )
     update $table as job
-    set state = case when attempts < attempts_max then $3 else $4 end, failure = $2, run_at = now(), lease_until = null,
-        finished_at = case when attempts < attempts_max then null else now() end
+    set state = case when cancel_requested then $5 when attempts < attempts_max then $3 else $4 end, failure = $2,
+        run_at = now(), lease_until = null,
+        finished_at = case when attempts < attempts_max and not cancel_requested then null else now() end
     from expired where job.id = expired.id
     returning job.id::text, kind, state, worker, attempts
+"""
+
+_REPORT = """
+    update $table as job set progress = said.progress
+    from unnest($1::uuid[], $2::text[], $3::int[], $4::bytea[]) as said (id, worker, fence, progress)
+    where job.id = said.id and job.worker = said.worker and job.fence = said.fence and lease_until is not null
+"""
+
+_CANCEL = """
+    update $table set state = 'cancelled', finished_at = now(), cancel_requested = true
+    where id = $1 and state = 'pending'
+"""
+
+_REQUEST = "update $table set cancel_requested = true where id = $1 and state in ('pending', 'running')"
+
+_REQUESTED = """
+    select job.id::text, job.fence from $table as job
+    join unnest($1::uuid[], $2::text[], $3::int[]) as held (id, worker, fence)
+    on job.id = held.id and job.worker = held.worker and job.fence = held.fence
+    where cancel_requested and lease_until is not null
+"""
+
+_REDRIVE = """
+    update $table set state = 'pending', attempts = 0, run_at = now(), finished_at = null, progress = null,
+        cancel_requested = false
+    where id = $1 and state in ('failed', 'cancelled')
+"""
+
+_PAGE = """
+    select $job from $table where $state and ($1::text is null or kind = $1) and ($2::uuid is null or id < $2)
+    order by id desc limit $3
 """
 
 _DEPTH = """
@@ -130,7 +170,7 @@ class Statements:
         def sql(text: str) -> str:
             return text.replace("$table", table).replace("$job", _JOB)
 
-        self.steps = [sql(SCHEMA)]
+        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS)]
         self.submit = sql(_SUBMIT)
         self.by_id = sql("select $job from $table where id = any($1::uuid[])")
         self.by_key = sql(
@@ -142,3 +182,11 @@ class Statements:
         self.settle = sql(_SETTLE)
         self.rescue = sql(_RESCUE)
         self.depth = sql(_DEPTH)
+        self.report = sql(_REPORT)
+        self.cancel = sql(_CANCEL)
+        self.request = sql(_REQUEST)
+        self.requested = sql(_REQUESTED)
+        self.redrive = sql(_REDRIVE)
+        self.page: dict[State | None, str] = {None: sql(_PAGE.replace("$state", "true"))}
+        for state in State:  # part of the text, so that the partial indexes serve it
+            self.page[state] = sql(_PAGE.replace("$state", f"state = '{state}'"))

@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from golive.db.sqlite import Connection, connect, migrate, storage_errors
 from golive.jobs.machine import State
-from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 from golive.jobs.stores import sqlite_statements as statements
 from golive.jobs.stores.lane import Lane
 
@@ -69,8 +69,7 @@ class SqliteStore:
 
     async def get(self, job: JobId) -> Job | None:
         """See the port."""
-        assert self._reader, "open() comes first"
-        return await self._reader.run(partial(self._sql.get, job=job))
+        return await self._read(partial(self._sql.get, job=job))
 
     async def claim(
         self, demands: Sequence[Demand], limit: int, worker: str, lease_seconds: float, version: str | None
@@ -92,15 +91,38 @@ class SqliteStore:
         """See the port."""
         return await self._write(partial(self._sql.rescue, limit=limit, now=self._clock()))
 
+    async def report(self, reports: Sequence[tuple[Claim, Progress]]) -> None:
+        """See the port."""
+        await self._write(partial(self._sql.report, reports=reports))
+
+    async def cancel(self, job: JobId) -> Job | None:
+        """See the port."""
+        return await self._write(partial(self._sql.cancel, job=job, now=self._clock()))
+
+    async def cancel_requested(self, claims: Sequence[Claim]) -> list[Claim]:
+        """See the port."""
+        return await self._read(partial(self._sql.cancel_requested, claims=claims))
+
+    async def redrive(self, job: JobId) -> Job | None:
+        """See the port."""
+        return await self._write(partial(self._sql.redrive, job=job, now=self._clock()))
+
+    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+        """See the port."""
+        return await self._read(partial(self._sql.page, limit=limit, state=state, kind=kind, before=before))
+
     async def depth(self) -> dict[tuple[str, State], int]:
         """See the port."""
-        assert self._reader, "open() comes first"
-        return await self._reader.run(self._sql.depth)
+        return await self._read(self._sql.depth)
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         assert self._watch, "open() comes first"
         return self._watch.subscribe(wake)
+
+    def _read(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+        assert self._reader, "open() comes first"
+        return self._reader.run(work)
 
     def _write(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
         assert self._writer, "open() comes first"

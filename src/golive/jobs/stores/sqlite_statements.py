@@ -14,7 +14,7 @@ import msgspec
 
 from golive.db.sqlite import Connection
 from golive.jobs.machine import LEGAL_MOVES, Event, State, after_expiry, move
-from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Rescue, Settlement, Submission
+from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 
 _SCHEMA = """
     create table $table (
@@ -51,6 +51,14 @@ _SCHEMA = """
         begin select raise(abort, 'illegal job transition'); end;
 """
 
+_CANCEL_AND_PROGRESS = """
+    alter table $table add column progress text;
+    alter table $table add column cancel_requested integer not null default 0;
+    create index $table_dead on $table (id) where state = 'failed';
+"""
+
+_PAGE = "select $job from $table where $state and (?1 is null or kind = ?1) and id < ?2 order by id desc limit ?3"
+
 #: What one demand finds.
 _DUE = (
     "select * from (select id, priority, run_at from $table where state = 'pending' and queue = ? and kind = ? "
@@ -60,10 +68,11 @@ _DUE = (
 #: The columns of :class:`Job`, in its order.
 _JOB = (
     "id, kind, queue, tenant, state, priority, run_at, attempts, attempts_max, payload, created_at, idempotency_key, "
-    "fingerprint, worker, version, started_at, finished_at, result, failure"
+    "fingerprint, worker, version, started_at, finished_at, result, failure, progress, cancel_requested"
 )
 
 _decode_failure = msgspec.json.Decoder(Failure).decode
+_decode_progress = msgspec.json.Decoder(Progress).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -74,7 +83,10 @@ class Statements:
         self.table = table
         states = ", ".join(f"'{state}'" for state in State)
         moves = ", ".join(sorted(f"'{before}>{after}'" for before, after in LEGAL_MOVES))
-        self.steps = [self._sql(_SCHEMA.replace("$states", states).replace("$moves", moves))]
+        self.steps = [
+            self._sql(_SCHEMA.replace("$states", states).replace("$moves", moves)),
+            self._sql(_CANCEL_AND_PROGRESS),
+        ]
         self._insert = self._sql(
             "insert into $table (id, kind, queue, tenant, state, priority, run_at, attempts_max, payload, created_at, "
             "idempotency_key, fingerprint) values (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
@@ -91,16 +103,32 @@ class Statements:
             "update $table set lease_until = ? where id = ? and worker = ? and fence = ? and state = 'running'"
         )
         self._settle = self._sql(
-            "update $table set state = ?, result = ?, failure = coalesce(?, failure), run_at = coalesce(?, run_at), "
-            "finished_at = ?, attempts = attempts - ?, lease_until = null "
+            "update $table set state = iif(?1 = 'pending' and cancel_requested, 'cancelled', ?1), result = ?2, "
+            "failure = coalesce(?3, failure), run_at = coalesce(?4, run_at), attempts = attempts - ?6, "
+            "finished_at = iif(?1 = 'pending' and not cancel_requested, null, ?5), lease_until = null "
             "where id = ? and worker = ? and fence = ? and state = 'running'"
         )
         self._expired = self._sql(
-            "select id, kind, worker, attempts, attempts_max from $table "
+            "select id, kind, worker, attempts, attempts_max, cancel_requested from $table "
             "where state = 'running' and lease_until < ? order by lease_until limit ?"
         )
         self._release = self._sql(
             "update $table set state = ?, failure = ?, run_at = ?, finished_at = ?, lease_until = null where id = ?"
+        )
+        self._report = self._sql(
+            "update $table set progress = ? where id = ? and worker = ? and fence = ? and state = 'running'"
+        )
+        self._cancel = self._sql(
+            "update $table set state = 'cancelled', finished_at = ?, cancel_requested = 1 "
+            "where id = ? and state = 'pending'"
+        )
+        self._request = self._sql("update $table set cancel_requested = 1 where id = ? and state = 'running'")
+        self._requested = self._sql(
+            "select 1 from $table where id = ? and worker = ? and fence = ? and state = 'running' and cancel_requested"
+        )
+        self._redrive = self._sql(
+            "update $table set state = 'pending', attempts = 0, run_at = ?, finished_at = null, progress = null, "
+            "cancel_requested = 0 where id = ? and state in ('failed', 'cancelled')"
         )
         self._depth = self._sql(
             "select queue, state, count(*) from $table where state = 'pending' group by queue union all "
@@ -149,13 +177,44 @@ class Statements:
     def rescue(self, connection: Connection, *, limit: int, now: float) -> list[Rescue]:
         """See the port."""
         rescues = []
-        for id_, kind, worker, attempts, attempts_max in connection.execute(self._expired, (now, limit)).fetchall():
-            state = move(State.RUNNING, after_expiry(attempts, attempts_max))
+        for id_, kind, worker, attempts, most, cancel in connection.execute(self._expired, (now, limit)).fetchall():
+            state = move(State.RUNNING, after_expiry(attempts, most, bool(cancel)))
             failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
             finished_at = now if state.terminal else None
             connection.execute(self._release, (state, _encode(failure).decode(), now, finished_at, id_))
             rescues.append(Rescue(id_, kind, state, worker, attempts))
         return rescues
+
+    def report(self, connection: Connection, *, reports: Sequence[tuple[Claim, Progress]]) -> None:
+        """See the port."""
+        for claim, progress in reports:
+            connection.execute(self._report, (_encode(progress).decode(), claim.id, claim.worker, claim.fence))
+
+    def cancel(self, connection: Connection, *, job: JobId, now: float) -> Job | None:
+        """See the port."""
+        connection.execute(self._cancel, (now, job))
+        connection.execute(self._request, (job,))
+        return self.get(connection, job=job)
+
+    def cancel_requested(self, connection: Connection, *, claims: Sequence[Claim]) -> list[Claim]:
+        """See the port."""
+        return [
+            claim
+            for claim in claims
+            if connection.execute(self._requested, (claim.id, claim.worker, claim.fence)).fetchone()
+        ]
+
+    def redrive(self, connection: Connection, *, job: JobId, now: float) -> Job | None:
+        """See the port."""
+        connection.execute(self._redrive, (now, job))
+        return self.get(connection, job=job)
+
+    def page(
+        self, connection: Connection, *, limit: int, state: State | None, kind: str | None, before: JobId | None
+    ) -> list[Job]:
+        """See the port. The state is part of the text, so that the partial indexes serve it."""
+        sql = self._sql(_PAGE.replace("$state", "true" if state is None else f"state = '{state}'"))
+        return [_job(row) for row in connection.execute(sql, (kind, before or "~", limit))]
 
     def depth(self, connection: Connection) -> dict[tuple[str, State], int]:
         """See the port."""
@@ -192,7 +251,7 @@ def _settling(settlement: Settlement, now: float) -> tuple[Any, ...]:
         None if settlement.result is None else settlement.result.decode(),
         None if settlement.failure is None else _encode(settlement.failure).decode(),
         None if state.terminal else now + settlement.delay_seconds,
-        now if state.terminal else None,
+        now,
         1 if settlement.event is Event.HAND_BACK else 0,
         settlement.id,
         settlement.worker,
@@ -206,4 +265,6 @@ def _job(row: tuple[Any, ...]) -> Job:
     values[9] = values[9].encode()
     values[17] = None if values[17] is None else values[17].encode()
     values[18] = None if values[18] is None else _decode_failure(values[18])
+    values[19] = None if values[19] is None else _decode_progress(values[19])
+    values[20] = bool(values[20])
     return Job(*values)
