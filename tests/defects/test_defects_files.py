@@ -8,16 +8,26 @@ from golive.gates import Phase, Target, Verdict, catalogue, run_gates
 
 STATIC = [name for name, gate in catalogue().items() if gate.phase is Phase.PREFLIGHT]
 HEALTHY = {
-    "shop/app.py": 'import os\nimport sys\n\nAPI = os.environ["API_URL"]\n\n\ndef main():\n    sys.exit(0)\n',
+    "shop/app.py": (
+        '"""In development: http://localhost:8000."""\n\nimport os\nimport sys\n\n'
+        'API = os.environ["API_URL"]\n\n\ndef main():\n    sys.exit(0)\n'
+    ),
     "shop/view.ts": "// in development: http://localhost:3000\nconst api = import.meta.env.VITE_API_BASE_URL;\n",
     "tests/test_app.py": 'URL = "http://localhost:8000"\n',
+    "shop/README.md": "postgresql://user:password@db.example/app or https://{user}:{token}@host\n",
     ".env.example": "API_URL=https://api.example\n# VITE_API_BASE_URL=\n",
 }
 #: gate: what is wrong -> file, content
+#: (shapes are put together here, so that no scanner takes this file for a leak)
 PLANTED = {
+    "secrets: a private key": ("deploy/id", "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n"),
+    "secrets: an AWS key": ("deploy/prod.yaml", "key: AKIA" + "Q3EGRIJ7ZV6TLNXW\n"),
+    "secrets: a GitHub token": ("shop/ci.py", "T = 'ghp_" + "a1B2" * 9 + "'\n"),
+    "secrets: a live payment key": ("shop/pay.js", "const k = 'sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc'\n"),
+    "secrets: a password in a URL": ("shop/db.py", "DSN = 'postgresql://app:" + "hunter22@db.internal/app'\n"),
     "no-localhost: in Python": ("shop/client.py", 'URL = "http://localhost:8000/api"\n'),
     "no-localhost: in TypeScript": ("shop/api.ts", "fetch('http://127.0.0.1:8000/api')\n"),
-    "no-localhost: a DSN with a password": ("shop/db.py", 'DSN = "postgresql://app:secret@localhost/app"\n'),
+    "no-localhost: a DSN": ("shop/db.py", 'DSN = "postgresql://app:password@localhost/app"\n'),
     "no-localhost: IPv6": ("shop/socket.js", "new WebSocket(`ws://[::1]:9000/`)\n"),
     "forbidden-files: a dropping": ("shop/._app.py", ""),
     "forbidden-files: a key": ("deploy/server.key", "not really one"),

@@ -71,7 +71,7 @@ PROFILES = {
         Profile(
             "cloud",
             "a service before its first day in the cloud: clean tree, documented variables, health and status pages",
-            ("forbidden-files", "no-localhost", "env-example", "startup", "health", "smoke"),
+            ("forbidden-files", "secrets", "no-localhost", "env-example", "startup", "health", "smoke"),
             _cloud,
         ),
         Profile(

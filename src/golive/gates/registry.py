@@ -16,6 +16,7 @@ from golive.gates.gate import Gate
 #: module in golive.gates.builtin, in report order
 MODULES = (
     "forbidden_files",
+    "secrets_in_tree",
     "no_localhost",
     "process_exits",
     "env_example",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import re
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ _COMMENT = ("#", "//", "*", "/*", "<!--")
 
 
 async def check(target: Target) -> Outcome:
-    """PASS when no URL in the production files points at this machine. Comment lines do not count."""
+    """PASS when no URL in the production files points at this machine. Comments and docstrings do not count."""
     findings, count = await asyncio.to_thread(tree.scan, target, look)
     return tree.judge(
         findings, f"{count} files, no address of a developer's machine", "addresses of a developer's machine"
@@ -32,10 +33,21 @@ async def check(target: Target) -> Outcome:
 
 def look(name: str, text: str) -> Iterator[tree.Finding]:
     """The local addresses in one file."""
+    prose = _prose(text) if name.endswith(".py") else frozenset()
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.lstrip().startswith(_COMMENT):
+        if number not in prose and not line.lstrip().startswith(_COMMENT):
             for match in _LOCAL.finditer(line):
                 yield tree.Finding(name, number, match[0][:100])
+
+
+def _prose(text: str) -> frozenset[int]:
+    """The lines of docstrings, and of other strings that stand alone: nothing runs them."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    alone = [node for node in nodes if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
+    return frozenset(line for node in alone for line in range(node.lineno, (node.end_lineno or node.lineno) + 1))
 
 
 GATE = Gate("no-localhost", "No production file points at a developer's machine.", Phase.PREFLIGHT, check)
