@@ -17,6 +17,7 @@ VERBS = {
     "init": "Write a golive.toml that works for the project in this folder.",
     "serve": "Run an ASGI app inside the production chassis.",
     "worker": "Run the job handlers of an app.",
+    "jobs": "Look at jobs, cancel them, put dead ones back.",
     "up": "Start the gateway, the stable version and the controller.",
     "down": "Stop everything `golive up` started, without losing a request.",
     "ship": "Roll a new version out, step by step, or take it back.",

@@ -1,0 +1,122 @@
+"""``golive jobs``: an operator's view of the store, and what exit code a script sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from golive.cli.frame import app_for
+from golive.jobs import Jobs, State
+from golive.jobs.machine import Event
+from golive.jobs.model import Failure
+from golive.testing.jobs import claim, new_job, settlement
+
+Golive = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A store with a job in each state that matters; by state."""
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    monkeypatch.setenv("GOLIVE_JOBS_URL", url)
+
+    async def fill() -> dict[str, str]:
+        async with Jobs(url) as jobs:
+            failed, done, waiting = news = [new_job(payload=b'{"pin":"1234"}') for _ in range(3)]
+            await jobs.store.submit(news[:2])
+            claims = {each.id: each for each in await claim(jobs.store)}
+            why = Failure("venue_unknown", "no \x1b[31mvenue", 404, exception="KeyError: 7")
+            await jobs.store.settle(
+                [
+                    settlement(claims[failed.id], Event.FAIL, failure=why),
+                    settlement(claims[done.id], result=b'{"ok":1}'),
+                ]
+            )
+            await jobs.store.submit([waiting])
+            return {"failed": failed.id, "succeeded": done.id, "pending": waiting.id}
+
+    return asyncio.run(fill())
+
+
+@pytest.fixture
+def golive(capsys: pytest.CaptureFixture[str]) -> Golive:
+    """Run the command line; exit code, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = app_for({"jobs": ""}, ["jobs", *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_list_shows_the_newest_first_and_narrows(golive: Golive, ids: dict[str, str]) -> None:
+    """One line per job; by state; page by page; as JSON without payloads."""
+    code, out, _ = golive("list")
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines()] == [
+        job_state for job_state, _ in sorted(ids.items(), key=lambda item: item[1], reverse=True)
+    ]
+    assert golive("list", "--state", "pending")[1].split()[0] == ids["pending"]
+    assert golive("list", "--kind", "none")[1] == "no such jobs\n"
+    newest = max(ids.values())
+    assert newest not in golive("list", "--before", newest)[1]
+    listed = json.loads(golive("list", "-o", "json")[1])
+    assert {job["id"] for job in listed} == set(ids.values())
+    assert "1234" not in json.dumps(listed)
+
+
+def test_dead_letters_say_why_and_cannot_paint_the_terminal(golive: Golive, ids: dict[str, str]) -> None:
+    """The code and message are there; the escape sequence in it is not."""
+    _, out, _ = golive("dead")
+    assert out.startswith(ids["failed"])
+    assert "venue_unknown" in out
+    assert "\x1b" not in out
+
+
+def test_show_is_for_operators(golive: Golive, ids: dict[str, str]) -> None:
+    """With the exception; with the payload only if asked."""
+    shown = json.loads(golive("show", ids["failed"])[1])
+    assert (shown["state"], shown["failure"]["exception"], shown["payload"]) == ("failed", "KeyError: 7", "14 bytes")
+    assert json.loads(golive("show", "--payload", ids["failed"])[1])["payload"] == {"pin": "1234"}
+    assert json.loads(golive("show", ids["succeeded"])[1])["result"] == {"ok": 1}
+
+
+def test_redrive_puts_the_dead_back_and_nothing_else(golive: Golive, ids: dict[str, str]) -> None:
+    """By id or all of them; running it again changes nothing."""
+    assert golive("redrive", ids["succeeded"])[1] == f"{ids['succeeded']} succeeded (left as it is)\n0 put back\n"
+    assert golive("redrive", "--all", "--kind", "other")[1] == "0 put back\n"
+    assert golive("redrive", "--all", "--rate", "1000")[1] == f"{ids['failed']} pending\n1 put back\n"
+    assert golive("redrive", "--all")[1] == "0 put back\n"
+    assert golive("redrive")[0] == 2
+    assert golive("redrive", ids["failed"], "--all")[0] == 2
+
+
+def test_cancel_and_wait_and_stats(golive: Golive, ids: dict[str, str]) -> None:
+    """What a script branches on: 0 succeeded, 3 not, 5 still waiting."""
+    assert golive("wait", ids["pending"], "--timeout", "0.1")[0] == 5
+    assert golive("wait", ids["succeeded"])[0] == 0
+    assert golive("wait", ids["failed"])[0] == 3
+    assert json.loads(golive("stats", "-o", "json")[1]) == [
+        {"queue": "default", "pending": 1, "running": 0, "failed": 1}
+    ]
+    assert golive("cancel", ids["pending"])[1] == f"{ids['pending']} {State.CANCELLED}\n"
+    assert "0 pending" in golive("stats")[1]
+
+
+def test_what_is_not_there_is_said_in_one_line(golive: Golive, ids: dict[str, str], tmp_path: Path) -> None:
+    """An unknown job, a store that does not exist (and is not made), a URL that is none."""
+    for arguments, said in (
+        (("show", "x"), "expected a job of this store"),
+        (("cancel", ids["failed"][:-1] + "z"), "expected a job of this store"),
+        (("list", "--before", "x"), "expected a job id"),
+        (("--store", f"sqlite:///{tmp_path}/none.db", "list"), "expected a job store, got no such file"),
+        (("--store", "ftp://x", "list"), "jobs.url: expected"),
+    ):
+        code, _, err = golive(*arguments)
+        assert (code, said in err, len(err.splitlines())) == (2, True, 1), (arguments, err)
+    assert not (tmp_path / "none.db").exists()
