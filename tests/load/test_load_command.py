@@ -1,6 +1,7 @@
 """``golive load`` as a process: formats, exit codes, signals."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,9 @@ def test_text_ends_in_figures_a_person_can_read(known_server: str) -> None:
     done = load(f"{known_server}/delay/1", "--rate", "50", "--duration", "1s", "-t", "dropped == 0", "-t", "p95 < 5s")
     assert done.returncode == 0, done.stderr
     assert "from the intended time" in done.stdout
+    assert sum(float(share) for share in re.findall(r"<= [\d,]+ ms +([\d.]+)%", done.stdout)) == pytest.approx(
+        100, abs=0.1
+    )
     assert "PASS      dropped is 0 (limit == 0)" in done.stdout
     assert "\x1b" not in done.stdout
 

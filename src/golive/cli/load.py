@@ -7,9 +7,11 @@ Its own process on purpose: a generator that shares an interpreter with a contro
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from golive.load.mix import read_mix
 from golive.timing import parse_duration
 
 Output = Literal["text", "json", "ndjson"]
+_BAR_WIDTH = 50
 _BODY_BYTES_MAX = 16 * 1024 * 1024
 
 
@@ -193,6 +196,7 @@ def _lines(report: LoadReport, tallied: str | None) -> Iterable[str]:
         yield f"by        {tallied}{_counts(sorted(report.tally.items()))}"
     yield f"latency   {_figures(report.latency)}   from the intended time"
     yield f"service   {_figures(report.service)}   from the time sent"
+    yield from _picture(report.latency)
     if report.waited:
         yield f"waited    {report.waited:,} requests waited for one of {report.connections_opened} connections"
 
@@ -205,6 +209,17 @@ def _counts(pairs: Iterable[tuple[object, int]]) -> str:
 def _figures(histogram: Histogram) -> str:
     names = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
     return "  ".join(f"{name} {_ms(histogram, q)}" for name, q in names.items())
+
+
+def _picture(histogram: Histogram) -> Iterable[str]:
+    """The distribution: a row per power of two of milliseconds, as wide as its share of the requests."""
+    rows: Counter[int] = Counter()
+    for lower, width, count in histogram.bins():
+        rows[max(math.ceil(math.log2((lower + width) * 1000)), 0)] += count
+    for power in range(min(rows, default=0), max(rows, default=-1) + 1):
+        share = rows[power] / histogram.count
+        bar = "#" * math.ceil(share * _BAR_WIDTH)
+        yield f"{f'<= {2**power:,} ms':>16}  {share:7.2%}  {bar}".rstrip()
 
 
 def _ms(histogram: Histogram, quantile: float) -> str:
