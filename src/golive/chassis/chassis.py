@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from golive.chassis.addresses import TrustedProxies
+from golive.chassis.auth import Auth
 from golive.chassis.core import Core
 from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
@@ -70,6 +71,7 @@ class Chassis:
         self.cors = Cors(self.settings.cors) if self.settings.cors is not None else None
         self.limits = Limits(self)
         self.rates = RateLimits(self)
+        self.auth = Auth(self)
         self.once = Once(self, store_from(self.settings.idempotency_store))
         self.proxies = TrustedProxies(self.settings.trusted_proxies) if self.settings.trusted_proxies else None
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
@@ -143,6 +145,26 @@ class Chassis:
             return endpoint
 
         return register
+
+    def requires(self, *scopes: str) -> Callable[[AnyT], AnyT]:
+        """
+        A route needs credentials with all of *scopes*; put it below the framework's route decorator.
+
+        Raises: ConfigError when there is nothing to verify credentials with, or no scope is named.
+        """
+        if not scopes or not (self.settings.jwt_secret or self.settings.api_key_hashes):
+            raise ConfigError("requires: expected scopes, and jwt_secret or api_key_hashes to verify with.")
+
+        def register(endpoint: AnyT) -> AnyT:
+            mark(endpoint, scopes=scopes)
+            return endpoint
+
+        return register
+
+    def public(self, endpoint: AnyT) -> AnyT:
+        """A route that needs no credentials although the service does; put it below the route decorator."""
+        mark(endpoint, public=True)
+        return endpoint
 
     def idempotent(
         self,

@@ -33,7 +33,9 @@ ORDER = (
     "operator endpoints",
     "boot and shutdown guard",
     "limits: head, body, requests at once, time",
-    "rate limit",
+    "rate limit by address",
+    "authentication and scopes",
+    "rate limits of the route",
     "in-flight count",
     "idempotency",
     "app",
@@ -107,10 +109,8 @@ class Core:
 
     async def _app(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         lifecycle, limits = self.chassis.lifecycle, self.chassis.limits
-        refusal = limits.refusal(exchange, lifecycle.in_flight)
         found = self._policy(exchange)
-        if refusal is None and (found is not None or self.chassis.rates.everywhere):
-            refusal = self.chassis.rates.refusal(exchange, *(found or ("", None)))
+        refusal = self._refusal(exchange, found)
         if refusal is not None:
             await self._refuse(exchange, refusal, receive)
             return
@@ -132,6 +132,16 @@ class Core:
         finally:
             lifecycle.in_flight -= 1
             exchange.finish()
+
+    def _refusal(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
+        """Why the request may not reach the app, asked in the order of :data:`ORDER`; None when it may."""
+        chassis = self.chassis
+        refusal = chassis.limits.refusal(exchange, chassis.lifecycle.in_flight) or chassis.rates.by_address(exchange)
+        if refusal is None and chassis.auth.active:
+            refusal = chassis.auth.admit(exchange.scope, exchange.path, found[1] if found is not None else None)
+        if refusal is None and found is not None:
+            refusal = chassis.rates.of_route(exchange, *found)
+        return refusal
 
     def _policy(self, exchange: Exchange) -> tuple[str, Policy] | None:
         """The route's policy. The table is read with the first request, when every route has been added."""
@@ -179,9 +189,10 @@ class Core:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         lifecycle = self.chassis.lifecycle
-        if not lifecycle.admitting:
+        if not lifecycle.admitting or (self.chassis.auth.active and not self.chassis.auth.admits_websocket(scope)):
+            code, reason = (1008, "not authenticated") if lifecycle.admitting else (1012, "service restart")
             await receive()
-            await send({"type": "websocket.close", "code": 1012, "reason": "service restart"})
+            await send({"type": "websocket.close", "code": code, "reason": reason})
             return
         lifecycle.in_flight += 1
         try:

@@ -171,7 +171,9 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal, unread: Receive | None = None, *, close: bool) -> None:
         """Answer with *refusal* instead of whatever the app says from now on. See :func:`send_problem` for *unread*."""
-        headers = {b"retry-after": b"%d" % refusal.retry_after} if refusal.retry_after else {}
+        headers = dict(refusal.headers or {})
+        if refusal.retry_after:
+            headers[b"retry-after"] = b"%d" % refusal.retry_after
         if close and self.http1:
             headers[b"connection"] = b"close"
         self.override = None

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
 
 class Refusal(NamedTuple):
-    """An answer given instead of the app's. *retry_after* is in seconds, 0 for none; *members* join the problem."""
+    """
+    An answer given instead of the app's. *retry_after* is in seconds, 0 for none; *members* join the problem,
+    *headers* the head.
+    """
 
     status: int
     detail: str
     retry_after: int = 0
     members: dict[str, Any] | None = None
+    headers: dict[bytes, bytes] | None = None
 
 
 class LimitReachedError(Exception):

@@ -26,10 +26,14 @@ class Policy:
     Attributes:
         limits: rules and whom they count.
         idempotency: None when the route has none.
+        scopes: what a principal needs for the route; not empty means that it must be authenticated.
+        public: the route needs no authentication although the service does.
     """
 
     limits: tuple[tuple[Rule, KeyFunction], ...] = ()
     idempotency: IdempotencyRules | None = None
+    scopes: tuple[str, ...] = ()
+    public: bool = False
 
 
 def mark(endpoint: Any, **changes: Any) -> None:

@@ -139,13 +139,15 @@ class RateLimits:
         self.store = MemoryStore()
         self._limited = chassis.metrics.counter("ratelimit_exceeded_total", "Requests over a quota.", ("policy",))
 
-    def refusal(self, exchange: Exchange, template: str, policy: Policy | None) -> Refusal | None:
-        """The 429 for *exchange*, or None; its answer gets the fields of the limit that is nearest to its end."""
-        if self.everywhere is not None:
-            refusal = self._take(exchange, self.everywhere, by_address, "")
-            if refusal is not None:
-                return refusal
-        for rule, key in policy.limits if policy is not None else ():
+    def by_address(self, exchange: Exchange) -> Refusal | None:
+        """The limit for everybody, before authentication: guessing credentials costs quota too."""
+        if self.everywhere is None:
+            return None
+        return self._take(exchange, self.everywhere, by_address, "")
+
+    def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
+        """The route's limits, after authentication: they may count principals."""
+        for rule, key in policy.limits:
             refusal = self._take(exchange, rule, key, template)
             if refusal is not None:
                 return refusal

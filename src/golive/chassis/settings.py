@@ -50,6 +50,12 @@ class ChassisSettings:
         routes_max: route templates that get their own metric series; the others share ``__overflow__``.
         latency_edges_seconds: upper edges of the latency histogram, ascending.
         access_log: write one JSON line per request.
+        require_auth: every route needs credentials, except those marked public; probes never do.
+        jwt_secret: verifies bearer tokens signed with HS256; at least 32 bytes.
+        jwt_issuer, jwt_audience: what tokens must name; empty for any.
+        jwt_leeway: by how much clocks may differ.
+        jwt_tenant_claim: the claim that names the tenant.
+        api_key_hashes: ``name:sha256`` or ``name:sha256:scope scope`` for each accepted ``X-API-Key``.
         trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
         rate_limit: requests one address may make, such as ``"100/minute"``; empty for no limit.
         idempotency_store: ``memory``, or ``sqlite:<file>``, which all processes of the machine share.
@@ -81,6 +87,13 @@ class ChassisSettings:
     routes_max: int = 1000
     latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
     access_log: bool = True
+    require_auth: bool = False
+    jwt_secret: str = field(default="", repr=False)
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_leeway: timedelta = timedelta(seconds=30)
+    jwt_tenant_claim: str = "tenant"
+    api_key_hashes: tuple[str, ...] = field(default=(), repr=False)
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     rate_limit: str = ""
     idempotency_store: str = "memory"
@@ -144,10 +157,11 @@ def _faults(settings: ChassisSettings) -> list[str]:
 
 def _caller_faults(settings: ChassisSettings) -> list[str]:
     from golive.chassis.addresses import parse_network
+    from golive.chassis.auth import auth_faults
     from golive.chassis.once import store_from
     from golive.chassis.ratelimit import parse_rule
 
-    faults = []
+    faults = [f"chassis.{fault}" for fault in auth_faults(settings)]
     for network in settings.trusted_proxies:
         try:
             parse_network(network)
@@ -188,7 +202,7 @@ def _duration_faults(settings: ChassisSettings) -> list[str]:
     zero = timedelta(0)
     faults = [
         f"chassis.{name}: expected a duration >= 0s, got {getattr(settings, name)}."
-        for name in ("lame_duck", "grace", "boot_linger", "request_timeout")
+        for name in ("lame_duck", "grace", "boot_linger", "request_timeout", "jwt_leeway")
         if getattr(settings, name) < zero
     ]
     faults += [
