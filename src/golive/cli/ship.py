@@ -13,8 +13,10 @@ import msgspec
 
 from golive.cli.follow import closing_line, follow, summary
 from golive.cli.inbox import ask, config_option, environment_option, settings_for
+from golive.cli.terminal import can_draw, make_console
 from golive.config import Settings
 from golive.errors import ExitCode
+from golive.rollout.journal import Journal
 from golive.rollout.plan import preset
 from golive.rollout.ports import WEIGHT_MAX
 from golive.timing import parse_duration
@@ -30,10 +32,11 @@ from golive.wiring import judging_of, open_journal, plan_of
 @click.option("--force", is_flag=True, help="Ship a version that was taken back before.")
 @click.option("--detach", is_flag=True, help="Return at once; the controller goes on.")
 @click.option("--timeout", help='Stop following after this long, such as "2h" (exit 5).')
-@click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]),
+              help="Plain lines instead of the live view, the end as JSON, or every event as JSON.")  # fmt: skip
 def command(
     version: str, config_path: Path | None, environment: str | None, preset_name: str | None, note: str,
-    force: bool, detach: bool, timeout: str | None, output: str,
+    force: bool, detach: bool, timeout: str | None, output: str | None,
 ) -> int:  # fmt: skip
     """
     Replace the version in production by VERSION, moving traffic stage by stage while the evidence is good.
@@ -45,11 +48,11 @@ def command(
     deadline = time.monotonic() + _seconds(timeout) if timeout else None
     rollout = ask(settings, "ship", _request(settings, version, preset_name, note, force))
     if detach:
-        click.echo(rollout if output == "text" else json.dumps({"schema": "golive/rollout/v1", "id": rollout}))
+        click.echo(rollout if output in (None, "text") else json.dumps({"schema": "golive/rollout/v1", "id": rollout}))
         return ExitCode.OK
     journal = open_journal(settings)
     try:
-        code = follow(journal, rollout, output, deadline=deadline, stop_when_waiting=not sys.stdout.isatty())
+        code = _follow(journal, rollout, settings, output, deadline)
         state = journal.rollout(rollout)
     except KeyboardInterrupt:
         click.echo(f"\nthe rollout goes on: golive watch {rollout}", err=True)
@@ -58,9 +61,18 @@ def command(
         journal.close()
     if output == "json":
         click.echo(json.dumps(summary(state)))
-    elif output == "text":
+    elif output != "ndjson":
         click.echo(closing_line(state, datetime.now(UTC)))
     return code
+
+
+def _follow(journal: Journal, rollout: str, settings: Settings, output: str | None, deadline: float | None) -> ExitCode:
+    console = make_console()
+    if output is None and can_draw(console):
+        from golive.cli.live import follow_live  # needs a terminal's modules, which not every system has
+
+        return follow_live(journal, rollout, settings, deadline=deadline, console=console)
+    return follow(journal, rollout, output or "text", deadline=deadline, stop_when_waiting=not sys.stdout.isatty())
 
 
 def _request(settings: Settings, version: str, preset_name: str | None, note: str, force: bool) -> dict[str, object]:
