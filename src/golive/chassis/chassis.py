@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from golive.chassis.addresses import TrustedProxies
 from golive.chassis.auth import Auth
+from golive.chassis.capture import Capture, ErrorSink, FileSink
 from golive.chassis.core import Core
 from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
@@ -71,6 +72,7 @@ class Chassis:
         self.cors = Cors(self.settings.cors) if self.settings.cors is not None else None
         self.limits = Limits(self)
         self.rates = RateLimits(self)
+        self.capture = Capture(FileSink(self.settings.error_file) if self.settings.error_file else None)
         self.auth = Auth(self)
         self.once = Once(self, store_from(self.settings.idempotency_store))
         self.proxies = TrustedProxies(self.settings.trusted_proxies) if self.settings.trusted_proxies else None
@@ -223,6 +225,10 @@ class Chassis:
 
         return register
 
+    def capture_errors_to(self, sink: ErrorSink) -> None:
+        """Deliver unhandled errors to *sink* (a tracker of your choice) instead of ``error_file``."""
+        self.capture = Capture(sink)
+
     async def run_lifespan(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the lifespan on to *app*; serving begins when it has started and the background work ends with it."""
 
@@ -279,6 +285,12 @@ class Chassis:
             "Log lines lost because the reader was too slow.",
             source=lambda: float(self.log.dropped),
         )
+        for outcome in ("captured", "suppressed", "dropped", "failed"):
+            metrics.counter(
+                f"errors_{outcome}_total",
+                f"Unhandled errors {outcome} on their way to the error sink.",
+                source=lambda outcome=outcome: float(getattr(self.capture, outcome)),  # type: ignore[misc]
+            )
         self._check_status = metrics.gauge("health_check_status", "1 when the check passes.", ("check",))
         build = metrics.gauge("build_info", "The version that is running.", ("service", "version"))
         build.set(1.0, self.settings.service, self.settings.version)

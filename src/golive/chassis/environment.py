@@ -108,6 +108,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "jwt_leeway": _duration,
     "jwt_tenant_claim": _text,
     "api_key_hashes": _list,
+    "error_file": _text,
     "trusted_proxies": _list,
     "rate_limit": _text,
     "idempotency_store": _text,

@@ -266,6 +266,10 @@ class Exchange:
         return line
 
     def _log_error(self, error: BaseException) -> None:
+        """To the sink that keeps errors, and to the log."""
+        chassis = self._core.chassis
+        route = self._core.names.name(self.scope, self.root_path)
+        chassis.capture.error(error, request_id=self.request_id, method=self.scope["method"], route=route)
         trace = "".join(traceback.format_exception(error))
         self._core.chassis.log.event(
             "unhandled_exception",

@@ -318,6 +318,7 @@ class ChassisServer(uvicorn.Server):
 
     def _hard_exit(self, code: int) -> None:
         """End the process although threads still run: they are somebody's blocking calls and cannot be stopped."""
+        self.front.chassis.capture.flush(0.2)
         self.front.chassis.log.flush(0.3)
         sys.stderr.flush()
         os._exit(code)

@@ -75,6 +75,7 @@ def serve(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     server = ChassisServer(target, settings, overrides=given, factory=factory, with_chassis=with_chassis)
     server.run(sockets=[sock])
+    server.front.chassis.capture.flush()
     server.front.chassis.log.flush()
     if server.failure is not None:
         raise server.failure

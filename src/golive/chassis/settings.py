@@ -56,6 +56,7 @@ class ChassisSettings:
         jwt_leeway: by how much clocks may differ.
         jwt_tenant_claim: the claim that names the tenant.
         api_key_hashes: ``name:sha256`` or ``name:sha256:scope scope`` for each accepted ``X-API-Key``.
+        error_file: unhandled errors are appended here, one redacted JSON line each; empty for none.
         trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
         rate_limit: requests one address may make, such as ``"100/minute"``; empty for no limit.
         idempotency_store: ``memory``, or ``sqlite:<file>``, which all processes of the machine share.
@@ -94,6 +95,7 @@ class ChassisSettings:
     jwt_leeway: timedelta = timedelta(seconds=30)
     jwt_tenant_claim: str = "tenant"
     api_key_hashes: tuple[str, ...] = field(default=(), repr=False)
+    error_file: str = ""
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     rate_limit: str = ""
     idempotency_store: str = "memory"
