@@ -469,3 +469,31 @@ def test_importing_jobs_is_light() -> None:
     code = f"import sys, golive.jobs; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_stats_are_plain_numbers(jobs: Jobs) -> None:
+    """Queues from the store, empty ones included; what this process's worker did, with the time it took."""
+
+    @jobs.handler("good", queue="fast")
+    async def good() -> None:
+        await asyncio.sleep(0.01)
+
+    @jobs.handler("bad")
+    async def bad() -> None:
+        raise JobError("bad")
+
+    async with working(jobs) as worker:
+        for kind in ("good", "good", "bad"):
+            await finished(jobs, await jobs.submit(kind))
+
+        async def counted() -> bool:
+            return worker.stats().failed == 1
+
+        await until(counted)
+        stats = await jobs.stats()
+    (mine,) = stats.workers
+    assert (mine.slots, mine.running, mine.succeeded, mine.failed, mine.refused, mine.runs) == (4, 0, 2, 1, 0, 3)
+    assert mine.run_seconds >= 0.02
+    assert {queue: (each.pending, each.running, each.dead) for queue, each in stats.queues.items()} == {
+        "default": (0, 0, 1), "fast": (0, 0, 0),
+    }  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from golive.jobs.handlers import Handler, canonical, describe, encode_result
 from golive.jobs.model import Job, JobId, NewJob, is_job_id, new_job_id
 from golive.jobs.ports import JobStore
 from golive.jobs.settings import JobsSettings, valid_name
+from golive.jobs.stats import Stats, queue_stats
 from golive.jobs.stores import store_for
 from golive.jobs.worker import Worker
 from golive.timing import parse_duration
@@ -53,6 +55,7 @@ class Jobs:
         self._opened = False
         self._users = 0
         self._embedded = False
+        self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Jobs:
@@ -202,7 +205,15 @@ class Jobs:
             )
         if not self.handlers:
             raise ConfigError("jobs: expected at least one @jobs.handler to work for, got none.")
-        return Worker(self.store, self.handlers, self.settings, queues=queues, concurrency=concurrency)
+        worker = Worker(self.store, self.handlers, self.settings, queues=queues, concurrency=concurrency)
+        self._workers.add(worker)
+        return worker
+
+    async def stats(self) -> Stats:
+        """Plain numbers for metrics and autoscalers. Counting costs the store a scan of what waits."""
+        await self._ensure_open()
+        queues = await queue_stats(self.store, {handler.queue for handler in self.handlers.values()})
+        return Stats(queues, [worker.stats() for worker in self._workers])
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:

@@ -92,6 +92,10 @@ class JobStore(Protocol):
         """How many jobs are pending, running and failed, by queue; what is zero is left out."""
         ...
 
+    async def oldest(self) -> dict[str, float]:
+        """How many seconds the longest-waiting due job of each queue has been due; a queue without one is left out."""
+        ...
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """
         Call *wake*, from any thread, soon after jobs may have become claimable, by this process or another. A hint:

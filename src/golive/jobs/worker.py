@@ -35,6 +35,7 @@ from golive.jobs.model import Claim, Demand, JobId, Settlement, new_job_id
 from golive.jobs.ports import JobStore
 from golive.jobs.settings import JobsSettings
 from golive.jobs.settler import Settler
+from golive.jobs.stats import WorkerStats
 
 #: Jobs claimed in one round trip.
 BATCH_MAX = 200
@@ -81,7 +82,8 @@ class Worker:
         queues: Collection[str] | None = None, concurrency: int | None = None,
     ) -> None:  # fmt: skip
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_job_id()[-6:]}"
-        self.counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._runs, self._runs_seconds = 0, 0.0
         self._store = store
         self._settings = settings
         self._handlers = {name: each for name, each in handlers.items() if queues is None or each.queue in queues}
@@ -89,7 +91,7 @@ class Worker:
         self._ready: deque[tuple[Claim, float]] = deque()
         self._running: dict[JobId, _Run] = {}
         self._busy: Counter[str] = Counter()
-        self._run_seconds = 1.0  # moving average; starts pessimistic, so that nothing is claimed ahead
+        self._typical_seconds = 1.0  # moving average; starts pessimistic, so that nothing is claimed ahead
         self._wake = asyncio.Event()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -115,12 +117,19 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self._heart.stop()
-            log.event("worker.stopped", worker=self.name, counts=dict(self.counts))
+            log.event("worker.stopped", worker=self.name, counts=dict(self._counts))
 
     def stop(self) -> None:
         """Begin to drain. Safe in a signal handler of the loop; a second call changes nothing."""
         self._stopping = True
         self._wake.set()
+
+    def stats(self) -> WorkerStats:
+        """What it has done so far."""
+        ended = {name: self._counts[name] for name in (*_LOGGED.values(), "refused")}
+        return WorkerStats(
+            self.name, self._concurrency, self.running, runs=self._runs, run_seconds=self._runs_seconds, **ended
+        )
 
     @property
     def running(self) -> int:
@@ -160,7 +169,7 @@ class Worker:
         return len(claims) == room and self._room() > 0
 
     def _room(self) -> int:
-        ahead = min(BATCH_MAX, int(self._concurrency * AHEAD_SECONDS / self._run_seconds))
+        ahead = min(BATCH_MAX, int(self._concurrency * AHEAD_SECONDS / self._typical_seconds))
         if self._stopping or len(self._settler) > UNSETTLED_MAX or len(self._ready) > ahead // 2:
             return 0
         return max(0, min(BATCH_MAX, self._concurrency - len(self._running) + ahead - len(self._ready)))
@@ -217,7 +226,8 @@ class Worker:
 
     def _finish(self, run: _Run, outcome: Outcome, context: JobContext) -> None:
         seconds = time.monotonic() - run.started
-        self._run_seconds += 0.1 * (max(seconds, 1e-6) - self._run_seconds)
+        self._runs, self._runs_seconds = self._runs + 1, self._runs_seconds + seconds
+        self._typical_seconds += 0.1 * (max(seconds, 1e-6) - self._typical_seconds)
         if run.lost:
             return
         settlement = self._settlement(run.claim, outcome)
@@ -270,7 +280,7 @@ class Worker:
 
     def _settled(self, settlement: Settlement, claim: Claim, accepted: bool) -> None:
         self._heart.release(claim)
-        self.counts[_LOGGED[settlement.event] if accepted else "refused"] += 1
+        self._counts[_LOGGED[settlement.event] if accepted else "refused"] += 1
         if not accepted:
             log.event("job.result_refused", level=log.WARNING, job_id=claim.id, kind=claim.kind, attempt=claim.attempts,
                       worker=self.name, reason="the lease was lost; another worker answers for this job")  # fmt: skip

@@ -332,6 +332,18 @@ class JobStoreContract:
         await store.settle([settlement(one, Event.FAIL, failure=Failure("bad", "bad"))])
         assert (await store.depth())["default", State.FAILED] == 1
 
+    async def test_the_oldest_due_job_of_each_queue_is_known(self, store: JobStore) -> None:
+        """What is not due yet, or runs, does not count; an empty queue is left out."""
+        assert await store.oldest() == {}
+        (first,) = await store.submit([new_job()])
+        await self.advance(store, 100)
+        await store.submit([new_job(), new_job(queue="later", run_at=first.job.created_at + 5000)])
+        ages = await store.oldest()
+        assert ages.keys() == {"default"}
+        assert 100 <= ages["default"] < 160
+        await claim(store, 1)
+        assert (await store.oldest())["default"] < 60
+
     async def test_subscribers_are_woken_by_submissions(self, store: JobStore) -> None:
         """Soon, from whatever thread; and no more after the subscription ended."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()

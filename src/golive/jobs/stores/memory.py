@@ -133,6 +133,15 @@ class MemoryStore:
         counted = (State.PENDING, State.RUNNING, State.FAILED)
         return dict(Counter((job.queue, job.state) for job in self._jobs.values() if job.state in counted))
 
+    async def oldest(self) -> dict[str, float]:
+        """See the port."""
+        now, ages = self._clock(), dict[str, float]()
+        with self._lock:
+            for job in self._jobs.values():
+                if job.state is State.PENDING and job.run_at <= now:
+                    ages[job.queue] = max(ages.get(job.queue, 0.0), now - job.run_at)
+        return ages
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         self._listeners.append(wake)

@@ -150,6 +150,10 @@ class PostgresStore:
         """See the port."""
         return {(queue, State(state)): count for queue, state, count in await self._fetch("read", self._sql.depth)}
 
+    async def oldest(self) -> dict[str, float]:
+        """See the port."""
+        return dict(await self._fetch("read", self._sql.oldest))
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port. Call it on the loop that shall listen."""
         self._listeners.append(wake)

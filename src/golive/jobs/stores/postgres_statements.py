@@ -125,6 +125,11 @@ _RESCUE = """
     returning job.id::text, kind, state, worker, attempts
 """
 
+_OLDEST = """
+    select queue, extract(epoch from now() - min(run_at))::float8 from $table
+    where state = 'pending' and run_at <= now() group by queue
+"""
+
 _REPORT = """
     update $table as job set progress = said.progress
     from unnest($1::uuid[], $2::text[], $3::int[], $4::bytea[]) as said (id, worker, fence, progress)
@@ -182,6 +187,7 @@ class Statements:
         self.settle = sql(_SETTLE)
         self.rescue = sql(_RESCUE)
         self.depth = sql(_DEPTH)
+        self.oldest = sql(_OLDEST)
         self.report = sql(_REPORT)
         self.cancel = sql(_CANCEL)
         self.request = sql(_REQUEST)

@@ -115,6 +115,10 @@ class SqliteStore:
         """See the port."""
         return await self._read(self._sql.depth)
 
+    async def oldest(self) -> dict[str, float]:
+        """See the port."""
+        return await self._read(partial(self._sql.oldest, now=self._clock()))
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         assert self._watch, "open() comes first"

@@ -130,6 +130,9 @@ class Statements:
             "update $table set state = 'pending', attempts = 0, run_at = ?, finished_at = null, progress = null, "
             "cancel_requested = 0 where id = ? and state in ('failed', 'cancelled')"
         )
+        self._oldest = self._sql(
+            "select queue, ?1 - min(run_at) from $table where state = 'pending' and run_at <= ?1 group by queue"
+        )
         self._depth = self._sql(
             "select queue, state, count(*) from $table where state = 'pending' group by queue union all "
             "select queue, state, count(*) from $table where state = 'running' group by queue union all "
@@ -219,6 +222,10 @@ class Statements:
     def depth(self, connection: Connection) -> dict[tuple[str, State], int]:
         """See the port."""
         return {(queue, State(state)): count for queue, state, count in connection.execute(self._depth)}
+
+    def oldest(self, connection: Connection, *, now: float) -> dict[str, float]:
+        """See the port."""
+        return dict(connection.execute(self._oldest, (now,)).fetchall())
 
     def _sql(self, text: str) -> str:
         return text.replace("$table", self.table).replace("$job", _JOB)
