@@ -47,10 +47,10 @@ class Refutation:
         self.shared = [log_add(wealth, stake) for wealth in self.shared]
         self.pooled = [log_add(wealth, stake) for wealth in self.pooled]
 
-    def values(self) -> list[float]:
-        """Log wealth of every rung; *log(1/beta)* refutes it."""
+    def value(self, rung: int) -> float:
+        """Log wealth of one rung; *log(1/beta)* refutes it."""
         cash = math.log(LATE * late_reserve(self.minutes))
-        return [log_add(log_add(a, b), cash) for a, b in zip(self.shared, self.pooled, strict=True)]
+        return log_add(log_add(self.shared[rung], self.pooled[rung]), cash)
 
     def to_dict(self) -> dict[str, object]:
         """The state, as plain JSON."""

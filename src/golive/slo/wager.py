@@ -22,7 +22,7 @@ from typing import Any
 
 from golive.slo.evalue import log_add, log_sum
 
-SINCE_SHARE = 0.6
+SINCE_SHARE = 0.7
 """Of the stake, for "bad since the start": where faults of a new version are. The rest is paid out minute by minute."""
 LOG_SINCE = math.log(SINCE_SHARE)
 DIP_MAX = 0.75
@@ -72,37 +72,42 @@ class BlockClock:
 class Run:
     """The wealth of one bet since one beginning, in nats, without the block that is still open."""
 
-    __slots__ = ("cap", "closed", "lowest", "recent", "worst")
+    __slots__ = ("cap", "closed", "lowest", "recent", "window", "worst")
 
     def __init__(self, cap: float, window: int) -> None:
         self.cap = cap
         self.closed = 0.0
         self.lowest = 0.0
         self.recent = [0.0] * window
+        self.window = 0.0
         self.worst = 0.0
 
     def close(self, now: float) -> None:
         """The open block ends with *now* gained in it."""
-        gain = min(now, self.cap)
+        gain = now if now < self.cap else self.cap
         self.closed += gain
-        self.lowest = min(self.lowest, self.closed)
+        if self.closed < self.lowest:
+            self.lowest = self.closed
         if self.recent:
-            self.recent = [*self.recent[1:], gain]
-            self.worst = max(self.worst, sum(self.recent))
+            self.window += gain - self.recent.pop(0)
+            self.recent.append(gain)
+            if self.window > self.worst:
+                self.worst = self.window
 
     def value(self, now: float, *, whole: bool) -> float:
         """The patient wealth with *now* in the open block; the *whole* of it if it was bad from the first block on."""
-        gain = min(now, self.cap)
+        gain = now if now < self.cap else self.cap
         wealth = self.closed + gain
-        if not self.recent or wealth <= 0:  # below its stake a run cannot decide: nothing to leave out
+        if wealth <= 0 or not self.recent:  # below its stake a run cannot decide: nothing to leave out
             return wealth
         if whole and self.lowest >= -DIP_MAX:
             return wealth
-        return wealth - max(self.worst, sum(self.recent[1:]) + gain)
+        newest = self.window - self.recent[0] + gain
+        return wealth - (newest if newest > self.worst else self.worst)
 
     def to_list(self) -> list[Any]:
         """The state, as plain JSON."""
-        return [self.cap, self.closed, self.lowest, self.recent, self.worst]
+        return [self.cap, self.closed, self.lowest, list(self.recent), self.window, self.worst]
 
 
 class Wager:
@@ -182,5 +187,5 @@ class Wager:
 
 def _run(saved: Sequence[Any]) -> Run:
     run = Run(saved[0], len(saved[3]))
-    run.closed, run.lowest, run.recent, run.worst = saved[1:]
+    run.closed, run.lowest, run.recent, run.window, run.worst = saved[1:]
     return run

@@ -158,8 +158,8 @@ def bucket_shares(slower: float) -> np.ndarray:
 
     median = LATENCY_MEDIAN_S * slower
     below = [0.5 * (1 + math.erf(math.log(edge / median) / LATENCY_SIGMA / math.sqrt(2))) for edge in BOUNDS]
-    shares: np.ndarray = np.array([upper - lower for lower, upper in itertools.pairwise((0.0, *below, 1.0))])
-    return shares
+    shares = [upper - lower for lower, upper in itertools.pairwise((0.0, *below, 1.0))]
+    return np.array(shares, dtype=float)
 
 
 def ship(

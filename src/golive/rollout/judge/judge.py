@@ -153,7 +153,10 @@ class Judge:
             return "stable itself is in trouble; nothing is blamed on the canary until that is over"
         if suspicion > math.log(self.options.warn):
             return "the canary is suspicious"
-        return self._arrival_fault(tick)
+        fault = self._arrival_fault(tick)
+        if not fault and self._arrivals[0] == 0 and tick.total(CANARY) == 0:
+            return "the canary had no request in this stage yet, and no data is never a pass"
+        return fault
 
     # ------------------------------------------------------------------ what is kept between looks
 

@@ -75,13 +75,13 @@ class Promotion:
 
     def proof(self, beginning: int) -> float:
         """Nats against "worse than the margin" on the least proven row, since the start (0) or in this stage (1)."""
-        errors = self.errors[beginning].values()[0]
-        return min(errors, self.tails[beginning].values()[0]) if self.latency else errors
+        errors = self.errors[beginning].value(0)
+        return min(errors, self.tails[beginning].value(0)) if self.latency else errors
 
     def harm_bound(self) -> float:
         """The smallest excess error rate that is refuted since the start; 1 when none is."""
-        values = self.errors[0].values()
-        return next((delta for delta, value in zip(self.deltas, values, strict=True) if value >= self.need), 1.0)
+        errors = self.errors[0]
+        return next((delta for rung, delta in enumerate(self.deltas) if errors.value(rung) >= self.need), 1.0)
 
     def earned(self, stage: int, stage_age: float, rate: float) -> bool:
         """

@@ -30,7 +30,7 @@ SEVERE = 4.0
 """From this multiple on a regression may be found within the first minute."""
 GUARD_FROM = 2
 """The guard looks at the multiples from 2.2 up."""
-POOLED_MULTIPLES = (8.0, 40.0)
+POOLED_MULTIPLES, POOLED_PARTS = (8.0, 40.0), (0.8, 0.2)
 ABSOLUTE_MULTIPLES = (2.0, 5.0, 15.0, 60.0)
 RATE_MAX = 0.95
 FUSE_NULL = 0.004
@@ -38,10 +38,10 @@ FUSE_NULL = 0.004
 FUSE_BLOCK_S = 2.0
 """Two blocks of at least this length must both burn before the fuse blows: one clump of failures does not."""
 WINDOW = 6
-PARTS, PARTS_TAIL, PARTS_FUSE = 2.5, 4.0, 1.4
+PARTS, PARTS_TAIL, PARTS_FUSE = 1.6, 4.0, 1.4
 PREFIX_MAX = 2.0
 #: the stake: where regressions are, as far as a hundred post-mortems tell; factors of two hardly matter
-STAKE = {"errors": 0.16, "route": 0.11, "tail": 0.18, "fuse": 0.25, "pooled": 0.20, "absolute": 0.06, "own": 0.04}
+STAKE = {"errors": 0.14, "route": 0.11, "tail": 0.18, "fuse": 0.23, "pooled": 0.26, "absolute": 0.05, "own": 0.03}
 
 
 @dataclass(slots=True)
@@ -50,12 +50,14 @@ class Entry:
     A wager with what it is about.
 
     Attributes:
-        kind: ``shared``, ``pooled`` or ``absolute``.
+        kind: ``shared``, ``fuse``, ``pooled`` or ``absolute``.
         label: for sentences.
         line: index of the line whose counts it bets on (and whose guard applies).
-        multiples: the alternatives; the fuse is 0.
+        multiples: the alternatives, of the tolerated ratio or rate; a fuse has its own.
         want: name of the SLO row, for absolute wagers and own rows.
         share: for absolute wagers the share of bad events that is promised.
+        trouble: nats for the first alternative since it last was worth nothing (Page's cumulated sum).
+        quiet: nats of stable's own counts, since that trouble began, against stable being in half of it too.
     """
 
     wager: Wager
@@ -65,6 +67,8 @@ class Entry:
     multiples: tuple[float, ...]
     want: str = ""
     share: float = 0.0
+    trouble: float = 0.0
+    quiet: float = 0.0
 
 
 class Regression:
@@ -76,7 +80,7 @@ class Regression:
         self.options, self.lines, self.own = options, list(lines), list(own)
         self.goal = math.log(1 / options.alpha)
         self.tick_s = tick_s
-        self.entries = [*self._shared(), self._pooled(), *self._absolute(wants), *self._own()]
+        self.entries = [*self._shared(), *self._pooled(), *self._absolute(wants), *self._own()]
         self.minute_s = options.burst_s * 4 / 3
         self.clock = BlockClock([self.minute_s, *(p.block_s for entry in self.entries for p in entry.wager.patience)])
         self.minutes = 0
@@ -110,12 +114,15 @@ class Regression:
             entries.append(Entry(self._wager(stake, MULTIPLES, line.kind), "shared", line.label, i, MULTIPLES))
         return entries
 
-    def _pooled(self) -> Entry:
-        """The fuse first; its stake is on "since the start" and "late" like the others'."""
-        weights = [STAKE["fuse"], *(STAKE["pooled"] * part for part in (0.75, 0.25))]
-        patience = [self._fuse(), *(self._patience(m, "errors") for m in POOLED_MULTIPLES)]
-        wager = Wager(weights, patience, self.goal)
-        return Entry(wager, "pooled", "failed requests against stable's usual rate", 0, (0.0, *POOLED_MULTIPLES))
+    def _pooled(self) -> list[Entry]:
+        """The fuse, and the wager on failures far above stable's usual rate."""
+        fuse = Wager([STAKE["fuse"]], [self._fuse()], self.goal)
+        weights = [STAKE["pooled"] * part for part in POOLED_PARTS]
+        pooled = Wager(weights, [self._patience(m, "errors") for m in POOLED_MULTIPLES], self.goal)
+        return [
+            Entry(fuse, "fuse", "failed requests", 0, (0.0,)),
+            Entry(pooled, "pooled", "failed requests against stable's usual rate", 0, POOLED_MULTIPLES),
+        ]
 
     def _absolute(self, wants: Sequence[Want]) -> list[Entry]:
         judged = [(want, line) for want in wants if (line := self.line_of(want)) is not None]
@@ -185,6 +192,7 @@ class Regression:
                 scale = 1.0 / phi[entry.line]
                 stopped = incident[entry.line]
                 entry.wager.bet([min(gain * scale, 0.0) if stopped else gain * scale for gain in won])
+                self._listen(entry, counts[entry.line], usual[entry.line], won[0] * scale, scale)
         self.alone = counts[0].n_s <= 0 < counts[0].n_c
         self._settle(t)
 
@@ -211,15 +219,24 @@ class Regression:
 
     def _stand_alone(self, entry: Entry, x: Counts, usual: float) -> list[float]:
         """The gains of the canary alone against a rate that does not come from this tick."""
-        gains = []
-        for multiple in entry.multiples:
-            null = max(entry.share, usual * self.options.tolerated_error_factor) if entry.kind == "absolute" else usual
-            if multiple == 0:
-                null, worse = max(null, FUSE_NULL), self.options.fuse_ratio
-            else:
-                worse = min(null * multiple, RATE_MAX)
-            gains.append(rate_gain(x.c, x.n_c, null, worse) if worse > 1.5 * null else 0.0)
-        return gains
+        rates = (self._worse(entry, j, usual) for j in range(len(entry.multiples)))
+        return [rate_gain(x.c, x.n_c, null, worse) if worse > 1.5 * null else 0.0 for null, worse in rates]
+
+    def _worse(self, entry: Entry, j: int, usual: float) -> tuple[float, float]:
+        """The rate that is tolerated and the *j*-th alternative to it."""
+        if entry.kind == "fuse":
+            return max(usual, FUSE_NULL), self.options.fuse_ratio
+        null = max(entry.share, usual * self.options.tolerated_error_factor) if entry.kind == "absolute" else usual
+        return null, min(null * entry.multiples[j], RATE_MAX)
+
+    def _listen(self, entry: Entry, x: Counts, usual: float, gain: float, scale: float) -> None:
+        """Whether stable stays quiet while the canary is in trouble; the tick in which that began is not counted."""
+        if entry.trouble > 0:
+            half = max(self._worse(entry, 0, usual)[1] / 2, usual * 1.01)
+            entry.quiet += rate_gain(x.b, x.n_s, half, usual) * scale
+        entry.trouble = max(entry.trouble + gain, 0.0)
+        if entry.trouble == 0.0:
+            entry.quiet = 0.0
 
     def _settle(self, t: float) -> None:
         closed = self.clock.advance(t)
@@ -245,7 +262,7 @@ class Regression:
             return True
         if self.alone:
             return self.options.watch == "revert"
-        return self.guard(entry.line) >= math.log(self.options.guard)
+        return entry.quiet >= self.goal or self.guard(entry.line) >= math.log(self.options.guard)
 
     def weigh(self, t: float) -> Weight:
         """The wealth at *t* (seconds since the start), and what it rests on."""
@@ -254,7 +271,9 @@ class Regression:
         cash = math.log((1 - SINCE_SHARE) * late_reserve(self.minutes))
         allowed = [(value, i) for i, value in enumerate(values) if self.guarded(self.entries[i])]
         total = log_sum([*(value for value, _ in allowed), cash])
-        return Weight(total, log_sum([*values, cash]), self.entries[max(allowed)[1]], values)
+        return Weight(
+            total, log_sum([*values, cash]), self.entries[max(allowed)[1]], {i: value for value, i in allowed}
+        )
 
     def _steady(self, line: int) -> bool:
         """
@@ -272,14 +291,16 @@ class Regression:
     def row_value(self, weight: Weight, line: int, want: str = "") -> float:
         """Log wealth of everything that speaks against *line* (and the SLO row *want*)."""
         return log_sum(
-            value for value, entry in zip(weight.values, self.entries, strict=True)
-            if entry.line == line and entry.want in ("", want) and self.guarded(entry)
+            value
+            for i, value in weight.allowed.items()
+            if self.entries[i].line == line and self.entries[i].want in ("", want)
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """The state, as plain JSON."""
         return {
             "wagers": [entry.wager.to_dict() for entry in self.entries],
+            "quiet": [[entry.trouble, entry.quiet] for entry in self.entries],
             "clock": self.clock.to_dict(),
             "minutes": self.minutes,
             "guards": self.guards,
@@ -290,8 +311,9 @@ class Regression:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`to_dict` gave."""
-        for entry, wager in zip(self.entries, state["wagers"], strict=True):
+        for entry, wager, quiet in zip(self.entries, state["wagers"], state["quiet"], strict=True):
             entry.wager.restore(wager)
+            entry.trouble, entry.quiet = quiet
         self.clock.restore(state["clock"])
         self.minutes, self.guards, self.sums = state["minutes"], state["guards"], state["sums"]
         self.healthy_prefix, self.alone = state["healthy_prefix"], state["alone"]
@@ -306,13 +328,13 @@ class Weight:
         total: what may take the canary back; log(1/alpha) does.
         suspicion: the same with everything a guard still holds back.
         lead: the entry that contributes most.
-        values: of every entry.
+        allowed: of the entries that may take the canary back, by their index.
     """
 
     total: float
     suspicion: float
     lead: Entry
-    values: list[float]
+    allowed: dict[int, float]
 
 
 def excess(sums: Sequence[float]) -> float:

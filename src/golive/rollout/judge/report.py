@@ -144,10 +144,10 @@ class Report:
     def _need_words(self, look: Look, delta: float, since: int = 0) -> str:
         """How many more requests refute an excess of *delta*, if the canary goes on as it is; or what else is short."""
         rung = self.promotion.deltas.index(delta)
-        errors = self.promotion.need - self.promotion.errors[since].values()[rung]
+        errors = self.promotion.need - self.promotion.errors[since].value(rung)
         if errors > 0:
             return self._need_errors(look, delta, errors)
-        tails = self.promotion.need - self.promotion.tails[since].values()[0]
+        tails = self.promotion.need - self.promotion.tails[since].value(0)
         if self.promotion.latency and tails > 0:
             return f"latency needs evidence of {odds(self.promotion.need)}, has {odds(self.promotion.need - tails)}"
         return "the evidence of this stage alone is still short"
@@ -197,7 +197,7 @@ class Report:
 
     def _errors_standing(self, look: Look, want: Want, line: int) -> tuple[Verdict, str]:
         margin = points(self.options.margin)
-        missing = self.promotion.need - self.promotion.errors[0].values()[0]
+        missing = self.promotion.need - self.promotion.errors[0].value(0)
         if missing > 0:
             return (
                 Verdict.INCONCLUSIVE,
@@ -206,7 +206,7 @@ class Report:
         return self._against_bar(want, line, f"An excess of {margin} is ruled out.")
 
     def _latency_standing(self, want: Want, line: int) -> tuple[Verdict, str]:
-        missing = self.promotion.need - self.promotion.tails[0].values()[0]
+        missing = self.promotion.need - self.promotion.tails[0].value(0)
         slower = f"{100 * (self.options.latency_margin - 1):.0f}%"
         if missing > 0:
             have, need = odds(self.promotion.need - missing), odds(self.promotion.need)
