@@ -121,7 +121,7 @@ class TestTree:
     ):
         """The error names the file at which it became too much."""
         monkeypatch.setattr(releases_tree, "BYTES_MAX", 16)
-        with pytest.raises(RefusedError, match=r"deploy\.exclude"):
+        with pytest.raises(RefusedError, match=r"\[release\] exclude"):
             TreeReleases(project, tmp_path / "store").prepare("v1")
         assert _files(tmp_path / "store") == set()
 

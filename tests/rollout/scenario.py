@@ -62,6 +62,8 @@ class Play:
             stages,
             watch=parse_duration(options.get("watch", "1h")),
             on_inconclusive=options.get("inconclusive", "ask"),  # type: ignore[arg-type]
+            judged=options.get("judged") != "no",
+            at_once=options.get("judged") == "no",
         )
         return ev.Started(at=self.at, id="web-42", service="web", stable="v41", candidate=version, plan=plan)
 

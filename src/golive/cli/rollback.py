@@ -30,8 +30,7 @@ def command(version: str | None, config_path: Path | None, environment: str | No
     """
     settings = settings_for(config_path, environment)
     target = version or _previous(settings)
-    plan = make_plan([Stage(WEIGHT_MAX, timedelta(0))], watch=timedelta(0), at_once=True)
-    options = {**judging_of(settings), "pace": "demo", "options": {"watch_s": 0.0}}
+    plan = make_plan([Stage(WEIGHT_MAX, timedelta(0))], watch=timedelta(0), at_once=True, judged=False)
     body = {
         "version": target,
         "plan": msgspec.to_builtins(plan),
@@ -39,7 +38,7 @@ def command(version: str | None, config_path: Path | None, environment: str | No
         "force": True,
         "known": True,
         "note": "rollback",
-        "judging": options,
+        "judging": judging_of(settings),
     }
     rollout = ask(settings, "ship", body)
     journal = open_journal(settings)

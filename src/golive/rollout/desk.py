@@ -215,6 +215,7 @@ def _plan(body: dict[str, Any]) -> Plan:
         watch=watch,
         on_inconclusive=plan.on_inconclusive,
         failed_probes_max=plan.failed_probes_max,
+        judged=plan.judged,
         at_once=bool(body.get("at_once")),
     )
 

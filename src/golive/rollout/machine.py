@@ -247,7 +247,7 @@ def _passed(state: State, at: datetime) -> bool:
         return True
     if at < state.entered_at + state.plan.stages[state.stage].floor:
         return False
-    if state.settled_stage >= state.stage:
+    if state.settled_stage >= state.stage or not state.plan.judged:
         return state.verdict is None or state.verdict.action != "rollback"
     return state.verdict is not None and state.verdict.action == "promote"
 

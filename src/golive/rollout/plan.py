@@ -55,6 +55,7 @@ class Plan(msgspec.Struct, frozen=True):
         stages: ascending weights, the last one 10,000.
         watch: how long the old version stays warm after the last stage, for a rollback in one write.
         on_inconclusive: what happens when a stage reaches its ceiling undecided.
+        judged: False for the return to a version that served before: its stages pass by time alone.
         failed_probes_max: bad probes of the candidate in a row that blow the fuse: one is noise, three half a second
             apart are an outage.
     """
@@ -63,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
     watch: timedelta = timedelta(hours=24)
     on_inconclusive: OnInconclusive = "ask"
     failed_probes_max: int = 3
+    judged: bool = True
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -96,6 +98,7 @@ def make_plan(
     watch: timedelta = timedelta(hours=24),
     on_inconclusive: OnInconclusive = "ask",
     failed_probes_max: int = 3,
+    judged: bool = True,
     at_once: bool = False,
     place: str = "rollout.stages",
 ) -> Plan:
@@ -115,7 +118,7 @@ def make_plan(
         raise ConfigError(*faults)
     if failed_probes_max < 1:
         raise ConfigError(f"rollout.fuse.failed_probes: expected 1 or more, got {failed_probes_max}.")
-    return Plan(tuple(stages), watch, on_inconclusive, failed_probes_max)
+    return Plan(tuple(stages), watch, on_inconclusive, failed_probes_max, judged)
 
 
 def _faults(stages: Sequence[Stage], at_once: bool, place: str) -> list[str]:
