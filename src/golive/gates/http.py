@@ -146,6 +146,29 @@ class Client:
             raise NoAnswerError(what, _words(error), refused=isinstance(error, socket.gaierror)) from None
         return Answer(response.status, _headers(response.head), response.body, time.monotonic() - begin)
 
+    async def everything(self, data: bytes, seconds: float) -> bytes:
+        """
+        Whatever comes back after sending exactly *data*, until the peer closes or *seconds* have passed.
+
+        Raises: NoAnswerError when there is no connection.
+        """
+        received = bytearray()
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await self._connect()
+                try:
+                    writer.write(data)
+                    while len(received) < BODY_BYTES_MAX and (more := await reader.read(_READ_BYTES)):
+                        received += more
+                finally:
+                    writer.close()
+        except TimeoutError:
+            pass  # a peer that keeps the connection open is no fault here
+        except OSError as error:
+            if not received:
+                raise NoAnswerError("raw bytes", _words(error)) from None
+        return bytes(received)
+
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         server_name = self.host if self.tls else None
         return await asyncio.open_connection(

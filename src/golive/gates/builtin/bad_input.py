@@ -32,8 +32,18 @@ _RAW: dict[str, bytes] = {
     "two Content-Lengths": b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
     b"content-length: 1\r\ncontent-length: 2\r\n\r\nab",
     "no HTTP at all": b"nonsense\r\n\r\n",
+    "a header of 100 KB": b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-a: " + b"a" * 100_000 + b"\r\n\r\n",
+    "5,000 headers": b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + b"x-a: 1\r\n" * 5000 + b"\r\n",
+    "a folded header": b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-a: 1\r\n 2\r\n\r\n",
     "a NUL in a header": b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-a: \x00\r\n\r\n",
 }
+
+# Two lengths that disagree: whoever believes the other one than the proxy in front answers a request nobody saw.
+_HIDDEN = b"0\r\n\r\nGET /golive-hidden HTTP/1.1\r\nhost: x\r\n\r\n"
+_SMUGGLING = (
+    b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\ntransfer-encoding: chunked\r\n\r\n" % len(_HIDDEN)
+) + _HIDDEN
+_SMUGGLING_SECONDS = 1.0
 
 
 async def check(target: Target) -> Outcome:
@@ -50,7 +60,8 @@ async def check(target: Target) -> Outcome:
     for name, data in _RAW.items():
         seen[name] = await _ending(client, data)
     seen["a byte that is no character in the path"] = await _ending(client, SmokeRequest("/%00%ff%c0", within=5.0))
-    wrong = {name: ending for name, ending in seen.items() if ending.startswith(("5", "no answer"))}
+    seen["a request hidden in another"] = await _smuggled(client)
+    wrong = {name: ending for name, ending in seen.items() if ending.startswith(("5", "no answer", "twice"))}
     if wrong:
         listed = "; ".join(f"{name} is answered {ending}" for name, ending in wrong.items())
         return failed(f"{len(wrong)} of {len(seen)} broken requests: {listed}", endings=seen)
@@ -64,6 +75,14 @@ async def _ending(client: Client, request: SmokeRequest | bytes) -> str:
     except NoAnswerError as error:
         return error.why
     return "not implemented" if answer.status == 501 else str(answer.status)
+
+
+async def _smuggled(client: Client) -> str:
+    try:
+        count = (await client.everything(_SMUGGLING, _SMUGGLING_SECONDS)).count(b"HTTP/1.1 ")
+    except NoAnswerError as error:
+        return error.why
+    return "twice, so it can be smuggled past a proxy" if count > 1 else f"{count} times"
 
 
 GATE = Gate(
