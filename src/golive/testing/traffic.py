@@ -142,8 +142,9 @@ class Traffic:
         rates = np.full(len(ROUTES), min(rate + day.shared_errors(t), 1.0))
         if version == 1:
             rates[-1] = min(rates[-1] + day.route_errors, 1.0)
+        failed: np.ndarray = self.random.binomial(served, rates)
         if day.clump == 1:
-            return self.random.binomial(served, rates)
+            return failed
         return np.minimum(self.random.poisson(served * rates / day.clump) * day.clump, served)
 
     def snapshot(self, t: float, stage: int, weight: float, stage_age: float) -> Snapshot:
