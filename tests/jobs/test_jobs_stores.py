@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from golive.errors import ConfigError, StateError
+from golive.errors import ConfigError, StateError, UsageError
 from golive.jobs.ports import JobStore
 from golive.jobs.stores import store_for
 from golive.jobs.stores.memory import MemoryStore
@@ -77,6 +77,31 @@ class TestSqliteStore(JobStoreContract):
         await asyncio.wait_for(woken.wait(), 10)
         assert [each.id for each in await claim(store)] == [new.id]
         await other.close()
+
+    async def test_a_job_is_submitted_within_the_callers_transaction(self, store: SqliteStore) -> None:
+        """It exists if and when the caller commits, together with the caller's own rows; keys count there too."""
+        mine = sqlite3.connect(store.path)
+        mine.row_factory = lambda cursor, row: {"odd": row}
+        mine.execute("create table orders (id integer)")
+        mine.commit()
+        kept, undone, keyed = new_job(), new_job(), new_job(idempotency_key="k")
+        mine.execute("insert into orders values (1)")
+        await store.submit_within(mine, [kept, keyed])
+        twin = (await store.submit_within(mine, [new_job(idempotency_key="k")]))[0]
+        assert (twin.created, twin.job.id) == (False, keyed.id)
+        assert await store.get(kept.id) is None
+        mine.commit()
+        assert await store.get(kept.id)
+        await store.submit_within(mine, [undone])
+        mine.rollback()
+        assert await store.get(undone.id) is None
+        mine.close()
+
+    async def test_only_a_connection_to_the_same_database_will_do(self, store: SqliteStore, tmp_path: Path) -> None:
+        """Another file would keep the job where no worker looks."""
+        for wrong in (sqlite3.connect(tmp_path / "other.db"), sqlite3.connect(":memory:"), "connection"):
+            with pytest.raises(UsageError, match="submit within: expected a"):
+                await store.submit_within(wrong, [new_job()])
 
     async def test_one_bad_piece_of_work_fails_alone(self, store: SqliteStore) -> None:
         """What shares a commit with a submission that cannot be stored is stored all the same."""

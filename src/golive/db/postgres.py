@@ -29,6 +29,8 @@ STATEMENT_TIMEOUT = timedelta(seconds=10)
 #: SQLSTATE classes that mean "not now" and not "wrong": connection, resources, operator, system, read-only standby.
 _NOT_NOW = ("08", "53", "57", "58", "25006", "40")
 
+_VENDOR = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
+
 
 class Line:
     """
@@ -55,7 +57,7 @@ class Line:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self._connect()
                 return await work(self._connection)
-            except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+            except _VENDOR as error:
                 raise self._translated(error) from error
 
     async def listen(self, channel: str, heard: Callable[[], None]) -> None:
@@ -76,7 +78,7 @@ class Line:
                 connection, self._connection = self._connection, None
                 try:
                     await connection.close(timeout=1)
-                except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresError):
+                except _VENDOR:
                     connection.terminate()
 
     async def _connect(self) -> Any:
@@ -92,8 +94,9 @@ class Line:
         if isinstance(error, asyncpg.PostgresError) and not state.startswith(_NOT_NOW):
             ours: Exception = error
             return ours  # a bug of ours, or an answer such as a violated constraint
-        if self._connection is not None and state.startswith("25006"):
-            self._connection.terminate()  # we hold on to a server that is no longer the primary
+        gone_bad = isinstance(error, asyncpg.InternalClientError)  # the protocol is out of step after a broken answer
+        if self._connection is not None and (gone_bad or state.startswith("25006")):  # or no longer the primary
+            self._connection.terminate()
         reason = str(error) or type(error).__name__
         return UnavailableError(
             f"{place(self._url)}: expected an answer from PostgreSQL, got: {reason}. "

@@ -94,7 +94,7 @@ class Jobs:
 
     async def submit(
         self, name: str, payload: Any = None, *, tenant: str = "", idempotency_key: str | None = None,
-        run_at: datetime | None = None, priority: int = 0,
+        run_at: datetime | None = None, priority: int = 0, within: Any = None,
     ) -> Job:  # fmt: skip
         """
         Make a job durable; when this returns, a power cut cannot lose it.
@@ -104,6 +104,8 @@ class Jobs:
             idempotency_key: the same key (per tenant and handler) yields the job it first made.
             run_at: not before; None means at once.
             priority: lower goes first.
+            within: your own connection to the store's database (sqlite3, asyncpg), in a transaction: the job exists if
+                and when that commits. None makes it durable before this returns.
 
         Raises: UnknownHandlerError, InvalidPayloadError, KeyReusedError; StateError when it could not be stored.
         """
@@ -116,7 +118,8 @@ class Jobs:
             None if run_at is None else run_at.timestamp(), key, None if key is None else _fingerprint(body),
         )  # fmt: skip
         await self._ensure_open()
-        (submission,) = await self.store.submit([new])
+        submitted = self.store.submit([new]) if within is None else self.store.submit_within(within, [new])
+        (submission,) = await submitted
         if key is not None and submission.job.fingerprint != new.fingerprint:
             raise KeyReusedError(key)
         return submission.job

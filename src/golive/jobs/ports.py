@@ -8,7 +8,7 @@ concurrent callers into one commit. All methods may be called from any event loo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from golive.jobs.machine import State
 from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
@@ -34,6 +34,15 @@ class JobStore(Protocol):
         """
         Make *jobs* durable, all or none. A key seen before in its tenant and kind yields the earlier job, whatever the
         payload (compare fingerprints); the id of an earlier job yields that job, so a lost answer can be asked again.
+        """
+        ...
+
+    async def submit_within(self, connection: Any, jobs: Sequence[NewJob]) -> list[Submission]:
+        """
+        As :meth:`submit`, inside the transaction the caller has open on *connection*: the jobs exist if and when it
+        commits, and are as durable as it is. Workers of a server store may notice them by polling only.
+
+        Raises: UsageError for a connection this store cannot use.
         """
         ...
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from golive.errors import UsageError
 from golive.jobs.machine import TRANSITIONS, Event, State, after_expiry, move, unless_cancelled
 from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 
@@ -48,6 +49,10 @@ class MemoryStore:
         for wake in tuple(self._listeners):
             wake()
         return submissions
+
+    async def submit_within(self, connection: object, jobs: Sequence[NewJob]) -> list[Submission]:
+        """See the port."""
+        raise UsageError("jobs in memory: expected a database, got none. There is no transaction to submit within.")
 
     async def get(self, job: JobId) -> Job | None:
         """See the port."""

@@ -13,13 +13,14 @@ worker's poll interval. After a fail-over the old connection is dropped as soon 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from golive.db.postgres import Line, migrate
-from golive.errors import UnavailableError
+from golive.errors import UnavailableError, UsageError
 from golive.jobs import log
 from golive.jobs.machine import Event, State, move
 from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
@@ -34,6 +35,7 @@ _RESCUED = (State.PENDING, State.FAILED, State.CANCELLED)
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_failure = msgspec.json.Decoder(Failure).decode
 
+Fetch = Callable[..., Awaitable[list[Any]]]
 Purpose = Literal["submit", "settle", "quick", "read", "listen", "heart"]
 
 
@@ -76,6 +78,13 @@ class PostgresStore:
         submissions = await self._groups[loop].add(jobs)
         self._ring()
         return submissions
+
+    async def submit_within(self, connection: Any, jobs: Sequence[NewJob]) -> list[Submission]:
+        """See the port. *connection* is an asyncpg connection to the store's database, in a transaction."""
+        in_transaction = getattr(connection, "is_in_transaction", None)
+        if in_transaction is None or not in_transaction():
+            raise UsageError(f"submit within: expected an asyncpg connection in a transaction, got {type(connection)}.")
+        return await self._submit_by(connection.fetch, jobs)
 
     async def get(self, job: JobId) -> Job | None:
         """See the port."""
@@ -162,21 +171,23 @@ class PostgresStore:
         return lambda: self._listeners.remove(wake)
 
     async def _submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
-        inserted = await self._fetch("submit", self._sql.submit, *_columns(jobs))
-        made = {row[0]: _job(row) for row in inserted}
+        return await self._submit_by(partial(self._fetch, "submit"), jobs)
+
+    async def _submit_by(self, fetch: Fetch, jobs: Sequence[NewJob]) -> list[Submission]:
+        made = {row[0]: _job(row) for row in await fetch(self._sql.submit, *_columns(jobs))}
         missing = [job for job in jobs if job.id not in made]
-        earlier = await self._earlier(missing) if missing else {}
+        earlier = await self._earlier(fetch, missing) if missing else {}
         return [
             Submission(made.pop(job.id), created=True) if job.id in made else Submission(_standing(job, earlier), False)
             for job in jobs
         ]
 
-    async def _earlier(self, jobs: Sequence[NewJob]) -> dict[object, Job]:
+    async def _earlier(self, fetch: Fetch, jobs: Sequence[NewJob]) -> dict[object, Job]:
         keyed = [job for job in jobs if job.idempotency_key is not None]
-        rows = await self._fetch("read", self._sql.by_id, [job.id for job in jobs])
+        rows = await fetch(self._sql.by_id, [job.id for job in jobs])
         if keyed:
-            rows += await self._fetch(
-                "read", self._sql.by_key, [job.tenant for job in keyed], [job.kind for job in keyed],
+            rows += await fetch(
+                self._sql.by_key, [job.tenant for job in keyed], [job.kind for job in keyed],
                 [job.idempotency_key for job in keyed],
             )  # fmt: skip
         found: dict[object, Job] = {}

@@ -11,6 +11,7 @@ Left out: network file systems (no shared memory) and more than one machine; tha
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from golive.db.sqlite import Connection, connect, migrate, storage_errors
+from golive.errors import UsageError
 from golive.jobs.machine import State
 from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
 from golive.jobs.stores import sqlite_statements as statements
@@ -66,6 +68,19 @@ class SqliteStore:
         assert self._watch
         self._watch.ring()  # the workers of this process need not wait for the next look
         return submissions
+
+    async def submit_within(self, connection: object, jobs: Sequence[NewJob]) -> list[Submission]:
+        """See the port. *connection* is a sqlite3 connection to the store's file, used in the calling thread."""
+        if not isinstance(connection, sqlite3.Connection):
+            raise UsageError(f"submit within: expected a sqlite3.Connection to {self.path}, got {type(connection)}.")
+        if not _same_file(connection, self.path):
+            raise UsageError(f"submit within: expected a connection to {self.path}, got one to another database.")
+        if not connection.in_transaction:
+            connection.execute("begin immediate")
+        cursor = connection.cursor()
+        cursor.row_factory = None  # the caller's rows may be of any make
+        with storage_errors(self.path):
+            return self._sql.submit(cursor, jobs=jobs, now=self._clock())
 
     async def get(self, job: JobId) -> Job | None:
         """See the port."""
@@ -136,6 +151,13 @@ class SqliteStore:
         writing = connect(self.path, check_same_thread=False)
         migrate(writing, self._sql.steps, f"jobs:{self._sql.table}")
         return writing, connect(self.path, create=False, check_same_thread=False)
+
+
+def _same_file(connection: sqlite3.Connection, path: Path) -> bool:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    file = next(file for _, name, file in cursor.execute("pragma database_list") if name == "main")
+    return bool(file) and path.exists() and Path(file).samefile(path)
 
 
 class _Watch:

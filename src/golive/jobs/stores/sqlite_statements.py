@@ -7,6 +7,7 @@ not allow, by a check and a trigger rendered from :mod:`golive.jobs.machine`: no
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -139,7 +140,9 @@ class Statements:
             "select queue, state, count(*) from $table where state = 'failed' group by queue"
         )
 
-    def submit(self, connection: Connection, *, jobs: Sequence[NewJob], now: float) -> list[Submission]:
+    def submit(
+        self, connection: Connection | sqlite3.Cursor, *, jobs: Sequence[NewJob], now: float
+    ) -> list[Submission]:
         """See the port."""
         return [self._submit(connection, new, now) for new in jobs]
 
@@ -230,7 +233,7 @@ class Statements:
     def _sql(self, text: str) -> str:
         return text.replace("$table", self.table).replace("$job", _JOB)
 
-    def _submit(self, connection: Connection, new: NewJob, now: float) -> Submission:
+    def _submit(self, connection: Connection | sqlite3.Cursor, new: NewJob, now: float) -> Submission:
         run_at = now if new.run_at is None else new.run_at
         inserted = connection.execute(
             self._insert,
