@@ -56,7 +56,11 @@ class VersionServer:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                status = await self._status(head.split(b" ", 2)[1].decode())
+                path = head.split(b" ", 2)[1].decode()
+                if path == "/cut":
+                    writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 100\r\n\r\nhalf")
+                    break
+                status = await self._status(path)
                 body = self.version.encode()
                 writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):

@@ -66,6 +66,8 @@ class ArmSample(msgspec.Struct, frozen=True):
             not cumulated over buckets. Requests that ran into the gateway's time-out count in the last bucket.
         active: requests in flight now.
         healthy: whether the gateway's own health check finds the version fit for traffic; None when it has not looked.
+        units: different clients that were answered, of all routes; None when the source cannot tell them apart.
+        bad_units: of these, the ones with at least one failed request.
     """
 
     requests: dict[str, int]
@@ -73,6 +75,8 @@ class ArmSample(msgspec.Struct, frozen=True):
     latency: list[int]
     active: int = 0
     healthy: bool | None = None
+    units: int | None = None
+    bad_units: int | None = None
 
 
 class Sample(msgspec.Struct, frozen=True):

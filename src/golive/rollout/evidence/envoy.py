@@ -14,7 +14,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from golive.errors import UnavailableError
+from golive.rollout.evidence.envoy_requests import RequestTap
 from golive.rollout.ports import ArmSample, Evidence, Sample
 from golive.rollout.routers.envoy_config import cluster_name
 from golive.rollout.routers.envoy_gateway import EnvoyGateway
@@ -38,17 +41,19 @@ _FIELDS = "upstream_rq_(completed|5xx|timeout|active|pending_active|time)|member
 
 class EnvoyEvidence(Evidence):
     """
-    Counts what *gateway* saw. Routes are not told apart: the only key is ``"*"``.
+    Counts what *gateway* saw.
 
     Args:
+        tap: an open tap tells routes and clients apart. Without one the only route is ``"*"`` and there are no units.
         bounds: upper edges of the latency buckets, seconds, ascending, of at most two significant digits: another
             edge would cut through one of Envoy's bins.
 
     Raises: ValueError for other bounds.
     """
 
-    def __init__(self, gateway: EnvoyGateway, bounds: Sequence[float] = BOUNDS) -> None:
+    def __init__(self, gateway: EnvoyGateway, bounds: Sequence[float] = BOUNDS, tap: RequestTap | None = None) -> None:
         self.gateway = gateway
+        self.tap = tap
         self.bounds = tuple(bounds)
         blunt = [bound for bound in bounds if bound != float(f"{bound:.1e}")]
         if blunt or sorted(set(bounds)) != list(bounds) or not bounds:
@@ -64,8 +69,22 @@ class EnvoyEvidence(Evidence):
             raise UnavailableError("gateway: expected one Envoy during a reading, it restarted meanwhile. Read again.")
         bins = {entry["name"]: entry["totals"] for entry in found.get("histograms", ())}
         arms = {arm.version: self._arm(f"cluster.{name}.", found, bins) for name, arm in names.items()}
-        known = {version: arm for version, arm in arms.items() if arm is not None}
-        return Sample(datetime.now(UTC), f"{before.node}.{wanted.removals}", known)
+        known = {version: self._told(version, arm) for version, arm in arms.items() if arm is not None}
+        epoch = f"{before.node}.{wanted.removals}" + (f".{self.tap.epoch}" if self.tap else "")
+        return Sample(datetime.now(UTC), epoch, known)
+
+    def _told(self, version: str, arm: ArmSample) -> ArmSample:
+        """*arm* with what the tap knows better."""
+        if self.tap is None:
+            return arm
+        account = self.tap.account(version)
+        return msgspec.structs.replace(
+            arm,
+            requests=dict(account.requests),
+            errors=dict(account.errors),
+            units=account.units,
+            bad_units=account.bad_units,
+        )
 
     def _arm(self, prefix: str, found: dict[str, Any], bins: dict[str, list[dict[str, float]]]) -> ArmSample | None:
         if prefix + "membership_healthy" not in found:

@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from golive.rollout.ports import WEIGHT_MAX, Arm, Split
+from golive.rollout.routers import envoy_tap
 from golive.rollout.routers.envoy_settings import GatewaySettings
 
 Json = dict[str, Any]
@@ -34,6 +35,8 @@ CLIENT_ID = "x-golive-client"
 """
 A request header the gateway sets to a fresh random id, overwriting any other: the identity of a client without one.
 """
+UNCOUNTED = "__uncounted"
+"""How the name of a cluster ends whose traffic is not evidence."""
 COOKIE_SECONDS = 30 * 24 * 3600
 """Longer than any rollout with its watch period."""
 
@@ -76,7 +79,7 @@ def cluster_name(service: str, version: str) -> str:
 
 def uncounted_name(service: str, version: str) -> str:
     """The cluster of *version* for traffic that is not evidence."""
-    return cluster_name(service, version) + "__uncounted"
+    return cluster_name(service, version) + UNCOUNTED
 
 
 def clusters(wanted: Wanted, settings: GatewaySettings) -> list[Json]:
@@ -141,14 +144,17 @@ def split_in(route_configuration: Json) -> Split | None:
     return Split(stable, candidate, weight) if candidate != stable else None
 
 
-def bootstrap(settings: GatewaySettings, node: str, port: int, clusters_path: str, routes_path: str) -> Json:
+def bootstrap(
+    settings: GatewaySettings, node: str, port: int, clusters_path: str, routes_path: str, tap_path: str
+) -> Json:
     """What Envoy starts with. *node* is unique per start, so that readers notice when counters began again."""
+    taps = [envoy_tap.cluster(tap_path)] if settings.request_tap else []
     admin = {"address": "127.0.0.1", "port_value": settings.admin_port}
     return {
         "node": {"id": node, "cluster": _plain(settings.service)},
         "admin": {"address": {"socket_address": admin}},
         "dynamic_resources": {"cds_config": _watched(clusters_path)},
-        "static_resources": {"listeners": [_listener(settings, port, routes_path)]},
+        "static_resources": {"listeners": [_listener(settings, port, routes_path)], "clusters": taps},
         # Histograms are merged only at a flush; the default of 5 s would judge stale latencies.
         "stats_flush_interval": "0.25s",
         "overload_manager": {
@@ -317,7 +323,7 @@ def is_numeric(host: str) -> bool:
 
 
 def _listener(settings: GatewaySettings, port: int, routes_path: str) -> Json:
-    manager = {
+    manager: Json = {
         "@type": _HCM,
         "stat_prefix": "ingress",
         "rds": {"route_config_name": ROUTES, "config_source": _watched(routes_path)},
@@ -339,6 +345,10 @@ def _listener(settings: GatewaySettings, port: int, routes_path: str) -> Json:
         "request_headers_timeout": "10s",
         "drain_timeout": "5s",
     }
+    if settings.request_tap:
+        manager["access_log"] = [envoy_tap.access_log()]
+        identity = envoy_tap.client_filter(CLIENT_ID, settings.sticky_cookie, settings.sticky_header)
+        manager["http_filters"].insert(0, identity)
     return {
         "name": "ingress",
         "address": {"socket_address": {"address": settings.host, "port_value": port}},

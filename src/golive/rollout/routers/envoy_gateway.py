@@ -25,6 +25,7 @@ from golive.rollout.routers.envoy_admin import AdminClient
 from golive.rollout.routers.envoy_config import bootstrap
 from golive.rollout.routers.envoy_files import EnvoyFiles
 from golive.rollout.routers.envoy_settings import GatewaySettings
+from golive.rollout.routers.envoy_tap import SOCKET_PATH_MAX
 
 START_SECONDS = 20.0
 """Envoy is ready in about 0.1 s; a machine that swaps may take longer."""
@@ -68,6 +69,11 @@ class EnvoyGateway:
     def address(self) -> str:
         """``host:port`` for clients."""
         return f"{self.settings.host}:{self.port}"
+
+    @property
+    def tap_path(self) -> Path:
+        """The socket to which the gateway sends its account of every request, when that is switched on."""
+        return self.directory / "tap.sock"
 
     async def up(self) -> None:
         """
@@ -196,6 +202,11 @@ class EnvoyGateway:
             os.kill(process.pid, 9)
 
     def _prepare(self) -> None:
+        if self.settings.request_tap and len(str(self.tap_path).encode()) > SOCKET_PATH_MAX:
+            raise UnavailableError(
+                f"{self.tap_path}: expected a path of at most {SOCKET_PATH_MAX} bytes for a socket, got "
+                f"{len(str(self.tap_path).encode())}. Use a shorter state directory, or switch request_tap off."
+            )
         self.directory.mkdir(parents=True, exist_ok=True)
         self.files.create()
         self.directory.joinpath("admin.txt").unlink(missing_ok=True)
@@ -204,7 +215,8 @@ class EnvoyGateway:
 
     def _bootstrap(self, node: str, port: int) -> dict[str, object]:
         files = self.files
-        return bootstrap(self.settings, node, port, str(files.clusters_path), str(files.routes_path))
+        paths = str(files.clusters_path), str(files.routes_path), str(self.tap_path)
+        return bootstrap(self.settings, node, port, *paths)
 
     def _spawn(self, binary: Path) -> Process:
         # "immediate": once draining, every answer says Connection: close, not a random share growing over minutes.

@@ -38,6 +38,9 @@ class GatewaySettings:
         ensure_timeout: how long a new version may take to pass its first health check.
         confirm_timeout: how long to wait for the gateway to confirm a change.
         drain_timeout: how long requests in flight may take when the gateway goes down.
+        request_tap: whether the gateway sends its account of every request to the controller, for evidence per client
+        and
+            route; costs a few microseconds per request. Takes effect when the gateway is started.
         connections_max: client connections at once; further ones are refused and counted.
         workers: threads of the gateway; each carries roughly 10,000 small requests per second.
     """
@@ -59,6 +62,7 @@ class GatewaySettings:
     ensure_timeout: timedelta = 30 * _SECOND
     confirm_timeout: timedelta = 5 * _SECOND
     drain_timeout: timedelta = 30 * _SECOND
+    request_tap: bool = False
     connections_max: int = 10_000
     workers: int = 2
 

@@ -1,0 +1,187 @@
+"""
+Evidence per client and per route, from the gateway's account of every request
+(:mod:`golive.rollout.routers.envoy_tap`).
+
+Counters cannot tell a hundred failures of one client from one failure of a hundred, and a client that retries in a loop
+would take a healthy release back. Here each client counts once per version, and fails once. It also sees two things
+that counters miss: an answer that broke off after its status was sent, and a client that gave up waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from golive.errors import UnavailableError
+from golive.rollout.routers.envoy_config import UNCOUNTED, cluster_name
+from golive.rollout.routers.envoy_gateway import EnvoyGateway
+from golive.rollout.routers.envoy_tap import Request, requests_in
+
+CLIENTS_MAX = 200_000
+"""Clients told apart per version, about 20 MiB each; later ones are counted in :attr:`Account.clients_overflow`."""
+ACCOUNTS_MAX = 16
+"""Versions remembered; the oldest is forgotten first."""
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+OTHER = "*"
+"""The route of requests that match no declared one; the only route when none is declared."""
+
+_BROKEN = frozenset({"UC", "UF", "UH", "UO", "UPE", "UR", "UT", "LR", "URX", "SI"})
+"""Response flags that mean the version, or the way to it, failed whatever the status says."""
+_GAVE_UP = "DC"
+
+
+class Account:
+    """
+    What one version did since the tap was opened.
+
+    Attributes:
+        requests, errors: by route; a request its client gave up is in neither.
+        abandoned: requests whose client hung up before the answer was complete.
+        clients_overflow: requests of clients beyond :data:`CLIENTS_MAX`, which are not in *units*.
+    """
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.abandoned = 0
+        self.clients_overflow = 0
+        self._clients: dict[bytes, bool] = {}  # hash of the client -> whether it ever failed
+        self._bad = 0
+
+    @property
+    def units(self) -> int:
+        """Different clients."""
+        return len(self._clients)
+
+    @property
+    def bad_units(self) -> int:
+        """Different clients with at least one failed request."""
+        return self._bad
+
+    def add(self, request: Request, route: str) -> None:
+        """Count one request."""
+        if _GAVE_UP in request.flags:
+            self.abandoned += 1
+            return
+        failed = request.status >= 500 or request.status == 0 or bool(request.flags & _BROKEN)
+        self.requests[route] += 1
+        self.errors[route] += failed
+        self._count_client(request.client, failed)
+
+    def _count_client(self, client: str, failed: bool) -> None:
+        # Only a hash is kept: who the clients are is nobody's business here.
+        key = blake2b(client.encode(), digest_size=8).digest()
+        before = self._clients.get(key)
+        if before is None and len(self._clients) >= CLIENTS_MAX:
+            self.clients_overflow += 1
+            return
+        if failed and not before:
+            self._bad += 1
+        self._clients[key] = bool(before) or failed
+
+
+class RequestTap:
+    """
+    Listens to *gateway*, whose settings must have ``request_tap`` on. One at a time: the last one opened gets the
+    records.
+
+    Args:
+        routes: declared routes such as ``GET /jobs/{id}``; others count as ``*``.
+    """
+
+    def __init__(self, gateway: EnvoyGateway, routes: Sequence[str] = ()) -> None:
+        self.gateway = gateway
+        self.epoch = ""
+        self.accounts: dict[str, Account] = {}  # by Envoy's name of the version
+        self.bad_batches = 0
+        self._templates = [(route, _template(route)) for route in routes]
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """
+        Begin to listen, from zero and in a new epoch.
+
+        Raises: UnavailableError when the gateway's directory cannot hold the socket.
+        """
+        path = self.gateway.tap_path
+        self.accounts, self.epoch = {}, secrets.token_hex(4)
+        fresh = path.with_name(f"tap.{os.getpid()}.new")
+        fresh.unlink(missing_ok=True)
+        try:
+            self._server = await asyncio.start_unix_server(self._receive, fresh)
+            fresh.chmod(0o600)
+            fresh.rename(path)  # Envoy connects to the name, so a new controller takes over without a gap
+        except OSError as error:
+            raise UnavailableError(
+                f"{path}: expected to listen there for the gateway's records, got {error.strerror or error}. "
+                "Is the directory writable, and its path short?"
+            ) from error
+
+    async def close(self) -> None:
+        """Stop listening. Envoy drops what it would have sent."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def account(self, version: str) -> Account:
+        """What *version* did; an empty account when nothing was heard of it."""
+        return self.accounts.get(cluster_name(self.gateway.settings.service, version)) or Account()
+
+    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            self._add(await _post(reader))
+            # One batch per connection: the next one finds whoever owns the socket's name by then.
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            self.bad_batches += 1
+        finally:
+            writer.close()
+
+    def _add(self, batch: bytes) -> None:
+        for request in requests_in(batch):
+            if request.cluster and not request.cluster.endswith(UNCOUNTED):
+                self._account(request.cluster).add(request, self._route(request))
+
+    def _account(self, cluster: str) -> Account:
+        if cluster not in self.accounts and len(self.accounts) >= ACCOUNTS_MAX:
+            del self.accounts[next(iter(self.accounts))]
+            self.epoch = secrets.token_hex(4)  # should it come back, it would begin from zero
+        return self.accounts.setdefault(cluster, Account())
+
+    def _route(self, request: Request) -> str:
+        asked = f"{request.method} {request.path}"
+        return next((route for route, template in self._templates if template.fullmatch(asked)), OTHER)
+
+
+async def _post(reader: asyncio.StreamReader) -> bytes:
+    """The body of the next post; empty when there is none."""
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    except asyncio.IncompleteReadError:
+        return b""
+    if b"transfer-encoding: chunked" not in head:
+        found = re.search(rb"content-length: *(\d+)", head)
+        return await reader.readexactly(min(int(found[1]) if found else 0, BATCH_BYTES_MAX))
+    body = bytearray()
+    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        if len(body) + size > BATCH_BYTES_MAX:
+            raise ValueError(f"a batch of more than {BATCH_BYTES_MAX} bytes")
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readuntil(b"\r\n")
+    return bytes(body)
+
+
+def _template(route: str) -> re.Pattern[str]:
+    """``GET /jobs/{id}`` as a pattern: a name in braces is one segment of the path, ``{rest:path}`` any number."""
+    words = re.split(r"(\{[^}]*\})", route)
+    return re.compile("".join(_segment(word) if word.startswith("{") else re.escape(word) for word in words))
+
+
+def _segment(word: str) -> str:
+    return ".+" if word.endswith(":path}") else "[^/]+"
