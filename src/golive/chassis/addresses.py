@@ -75,11 +75,15 @@ class TrustedProxies:
         peer = parse_address(client[0]) if client else None
         if peer is None or not self._trusts(peer):
             return
-        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        forwarded, schemes = [], []
+        for name, value in scope["headers"]:
+            if name == b"x-forwarded-for":
+                forwarded.append(value)
+            elif name == b"x-forwarded-proto":
+                schemes.append(value)
         caller = self._caller(b",".join(forwarded).decode("latin-1").split(",")) if forwarded else None
         if caller is not None:
             scope["client"] = (str(caller), 0)
-        schemes = [value for name, value in scope["headers"] if name == b"x-forwarded-proto"]
         if len(schemes) == 1 and schemes[0] in (b"http", b"https"):
             secure = schemes[0] == b"https"
             scope["scheme"] = ("wss" if secure else "ws") if scope["type"] == "websocket" else schemes[0].decode()

@@ -116,30 +116,42 @@ class Exchange:
         accepted = read_traceparent(given) if given else None
         if accepted is not None:
             return accepted
-        fresh = Trace(requestid.new_request_id(), os.urandom(8).hex(), "00")
+        fresh = Trace(requestid.new_request_id(), "", "00")
         if given:
+            fresh = fresh._replace(parent_id=os.urandom(8).hex())
             kept = [pair for pair in self.scope["headers"] if pair[0] not in (b"traceparent", b"tracestate")]
             self.scope["headers"] = [*kept, (b"traceparent", f"00-{fresh.trace_id}-{fresh.parent_id}-00".encode())]
         return fresh
 
     async def send(self, message: Message) -> None:
         """Pass *message* on: the head with our headers, and the last part of the body is the end of the request."""
-        kind = message["type"]
-        if self.override is not None and not self.started:
-            await self.refuse(self.override, close=True)
-        if self._muted:
+        if self._held is not None or self._muted or self.override is not None:
+            await self._send_instead(message)
             return
-        if self._held is not None:
-            await self._hold(message, self._held)
-        elif kind == "http.response.start":
+        kind = message["type"]
+        if kind == "http.response.start":
             if message["status"] >= 400 and self._translates and may_be_default(message):
                 self._held = HeldError(message)
-            else:
-                await self._send_start(message)
+                return
+            self.started, self.status = True, message["status"]
+            await self._send({**message, "headers": self._headers(message)})
         elif kind == "http.response.body":
-            await self._send_body(message)
+            self._sent += len(message.get("body", b""))
+            await self._send(message)
+            if not message.get("more_body"):
+                self.finish()
         else:
             await self._send(message)
+
+    async def _send_instead(self, message: Message) -> None:
+        """The rarer ways: a limit has the answer, the answer was given already, or an error is being collected."""
+        if self.override is not None and not self.started:
+            await self.refuse(self.override, close=True)
+        elif self._held is not None:
+            await self._hold(message, self._held)
+        elif not self._muted:
+            self.override = None
+            await self.send(message)
 
     @property
     def _translates(self) -> bool:
@@ -149,12 +161,6 @@ class Exchange:
     async def _send_start(self, message: Message) -> None:
         self.started, self.status = True, message["status"]
         await self._send({**message, "headers": self._headers(message)})
-
-    async def _send_body(self, message: Message) -> None:
-        self._sent += len(message.get("body", b""))
-        await self._send(message)
-        if not message.get("more_body"):
-            self.finish()
 
     async def _hold(self, message: Message, held: HeldError) -> None:
         """
@@ -167,7 +173,7 @@ class Exchange:
         self._held = None
         start, body = (held.start, held.body) if more else held.translate(self.request_id)
         await self._send_start(start)
-        await self._send_body({"type": "http.response.body", "body": body, "more_body": more})
+        await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def refuse(self, refusal: Refusal, unread: Receive | None = None, *, close: bool) -> None:
         """Answer with *refusal* instead of whatever the app says from now on. See :func:`send_problem` for *unread*."""
@@ -190,7 +196,8 @@ class Exchange:
         self._muted = True
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        headers = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-request-id"]
+        given = message.get("headers", ())
+        headers = [pair for pair in given if len(pair[0]) != 12 or pair[0].lower() != b"x-request-id"]
         headers.append((b"x-request-id", self.request_id.encode()))
         headers.extend(self.extra_headers)
         cors = self._core.chassis.cors

@@ -122,7 +122,7 @@ class Once:
         self, app: ASGIApp, exchange: Exchange, rules: IdempotencyRules, name: str, owner: str, body: bytes
     ) -> None:
         recorder = Recorder(exchange, rules.response_max_bytes)
-        renewal = asyncio.create_task(self._renew(rules, name, owner))
+        renewal = Renewal(self, rules, name, owner)
         kept = False
         try:
             await app(exchange.scope, _replayed_body(body), recorder.send)
@@ -149,13 +149,12 @@ class Once:
         except Exception:  # the lease will end by itself
             self._errors.inc()
 
-    async def _renew(self, rules: IdempotencyRules, name: str, owner: str) -> None:
-        while True:
-            await asyncio.sleep(rules.lease_seconds / 3)
-            try:
-                await self.store.renew(name, owner, time.time() + rules.lease_seconds)
-            except Exception:
-                self._errors.inc()
+    async def renew(self, rules: IdempotencyRules, name: str, owner: str) -> None:
+        """Extend the lease of a handler that is still running."""
+        try:
+            await self.store.renew(name, owner, time.time() + rules.lease_seconds)
+        except Exception:
+            self._errors.inc()
 
     async def _duplicate(
         self, exchange: Exchange, rules: IdempotencyRules, record: Record, tenant: str, template: str
@@ -184,6 +183,27 @@ class Once:
 
     async def _refuse(self, exchange: Exchange, status: int, detail: str, retry_after: int = 0) -> None:
         await exchange.refuse(Refusal(status, detail, retry_after), close=False)
+
+
+class Renewal:
+    """
+    Extends a lease three times per its length, until cancelled. A timer, because most handlers end before the first.
+    """
+
+    def __init__(self, once: Once, rules: IdempotencyRules, name: str, owner: str) -> None:
+        self._once = once
+        self._lease = (rules, name, owner)
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(rules.lease_seconds / 3, self._renew)
+
+    def cancel(self) -> None:
+        """The handler has ended."""
+        self._timer.cancel()
+
+    def _renew(self) -> None:
+        self._task = self._loop.create_task(self._once.renew(*self._lease))
+        self._timer = self._loop.call_later(self._lease[0].lease_seconds / 3, self._renew)
 
 
 class Recorder:

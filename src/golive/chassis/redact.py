@@ -84,7 +84,9 @@ _PAIR = re.compile(
 _DIGITS = re.compile(r"(?<![\w.-])[2-6](?:[ -]?\d){12,18}(?![\w-]|\.\d)")
 _PHONE = re.compile(r"(?<![\w+])(?:\+\d(?:[ ()./-]{0,2}\d){7,14}|\(\d{3}\)\s?\d{3}-\d{4}|\d{3}-\d{3}-\d{4})(?![\w-])")
 _PAIR_HINT = re.compile(r"pass|pwd|secret|token|key|authorization|cookie|session", re.IGNORECASE)
-_FOUR_DIGITS = re.compile(r"\d{3}")
+_THREE_DIGITS = re.compile(r"\d{3}")
+#: Every search below needs at least one of these.
+_SUSPICIOUS = re.compile(r"[@=:_A-]|\d{3}|eyJ|earer|asic|EARER")
 
 
 def redact_text(text: str) -> str:
@@ -93,6 +95,8 @@ def redact_text(text: str) -> str:
     """
     if len(text) > TEXT_MAX:
         text = f"{text[:TEXT_MAX]}... [{len(text) - TEXT_MAX} characters cut]"
+    if not _SUSPICIOUS.search(text):
+        return text
     for needs, replace in _SEARCHES:
         if needs(text):
             text = replace(text)
@@ -164,5 +168,5 @@ _SEARCHES: tuple[tuple[Callable[[str], Any], Callable[[str], str]], ...] = (
     ),
     (lambda text: "=" in text or ":" in text, lambda text: _PAIR.sub(_pair, text) if _PAIR_HINT.search(text) else text),
     (lambda text: "_" in text or "-" in text or "A" in text, lambda text: _PROVIDER.sub(HIDDEN, text)),
-    (_FOUR_DIGITS.search, lambda text: _PHONE.sub("[phone]", _DIGITS.sub(_card, text))),
+    (_THREE_DIGITS.search, lambda text: _PHONE.sub("[phone]", _DIGITS.sub(_card, text))),
 )

@@ -196,8 +196,8 @@ class ChassisServer(uvicorn.Server):
         if self._with_chassis:
             self.front.adopt(app)
         else:
-            self.front.bare = app
-            self.front.core.replace(app)
+            self.front.bare = app.app if isinstance(app, Core) else app
+            self.front.core.replace(self.front.bare)
 
     async def _start_lifespan(self) -> None:
         self._inner = Lifespan(self.front.bare or self.front.core, self.lifespan.state)

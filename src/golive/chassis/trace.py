@@ -17,7 +17,10 @@ _FORM = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(
 
 
 class Trace(NamedTuple):
-    """A position in a trace: 32 and 16 hexadecimal digits, and the flags (``01``: sampled)."""
+    """
+    A position in a trace: 32 and 16 hexadecimal digits, and the flags (``01``: sampled). No parent: the trace began
+    here.
+    """
 
     trace_id: str
     parent_id: str
