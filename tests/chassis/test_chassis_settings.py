@@ -8,6 +8,7 @@ import pytest
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
+from golive.chassis.platforms import PLATFORMS
 
 
 def test_the_environment_is_read_under_its_own_names_and_its_aliases():
@@ -76,3 +77,20 @@ def test_settings_made_in_code_are_checked_too(change, fault):
     with pytest.raises(ConfigError) as caught:
         ChassisSettings(**change)
     assert str(caught.value).startswith(fault)
+
+
+@pytest.mark.parametrize("platform", ["kubernetes", "cloud-run", "ecs", "systemd"])
+def test_a_platform_gives_a_shutdown_that_fits_and_explicit_settings_win(platform):
+    """At least two seconds before the platform kills; what the operator says counts more."""
+    settings = ChassisSettings.from_env({"GOLIVE_CHASSIS_PLATFORM": platform})
+    assert settings.lame_duck + settings.grace + timedelta(seconds=2) <= PLATFORMS[platform].limit
+    given = ChassisSettings.from_env({"GOLIVE_CHASSIS_PLATFORM": platform, "GOLIVE_CHASSIS_GRACE": "1s"})
+    assert given.grace == timedelta(seconds=1)
+
+
+def test_d11_a_shutdown_longer_than_the_platforms_patience_refuses_the_start():
+    """Otherwise the last requests of every deployment would be killed."""
+    with pytest.raises(ConfigError, match=r"GOLIVE_CHASSIS_GRACE: expected lame_duck \+ grace below the 10 s"):
+        Chassis.from_env({"GOLIVE_CHASSIS_PLATFORM": "cloud-run", "GOLIVE_CHASSIS_GRACE": "9s"})
+    with pytest.raises(ConfigError, match="GOLIVE_CHASSIS_PLATFORM: expected one of kubernetes"):
+        Chassis.from_env({"GOLIVE_CHASSIS_PLATFORM": "heroku"})

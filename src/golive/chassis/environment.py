@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from golive.chassis.platforms import PLATFORMS
 from golive.chassis.settings import ChassisSettings
 from golive.errors import ConfigError, did_you_mean
 from golive.timing import parse_duration
@@ -90,6 +91,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "service": _text,
     "version": _text,
     "environment": _text,
+    "platform": _text,
     "lame_duck": _duration,
     "grace": _duration,
     "boot_linger": _duration,
@@ -184,6 +186,9 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
 
 def _settings(values: dict[str, Any], origins: dict[str, str], faults: list[str]) -> ChassisSettings:
     """Construct, so that faults in values join the faults in spelling, each under the variable it came from."""
+    platform = PLATFORMS.get(values.get("platform", ""))
+    if platform is not None:
+        values = {"lame_duck": platform.lame_duck, "grace": platform.grace, **values}
     try:
         settings = ChassisSettings(**values)
     except ConfigError as error:

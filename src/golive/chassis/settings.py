@@ -13,6 +13,7 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from golive.chassis.cors import DEFAULT_HEADERS, DEFAULT_METHODS, CorsRules
+from golive.chassis.platforms import PLATFORMS
 from golive.errors import ConfigError
 
 #: Upper edges in seconds. 1, 3, 5, 90 and 120 s are the thresholds of the SLO tables golive grew up with, so that
@@ -36,6 +37,8 @@ class ChassisSettings:
         service: the name in logs and in ``build_info``.
         version: the version in logs and in ``build_info``; the deployer sets ``GOLIVE_VERSION``.
         environment: ``development`` relaxes, ``production`` insists.
+        platform: ``kubernetes``, ``cloud-run``, ``ecs``, ``systemd`` or empty; gives lame_duck and grace their
+            defaults in the environment, and refuses a shutdown that does not fit into the platform's patience.
         lame_duck: how long to go on serving after SIGTERM while readiness says 503. 3 s covers a balancer that asks
             every second and wants two failures.
         grace: how long requests in flight may take to finish after that. With the lame duck it stays below the 30 s
@@ -77,6 +80,7 @@ class ChassisSettings:
     service: str = "app"
     version: str = "unknown"
     environment: str = "development"
+    platform: str = ""
     lame_duck: timedelta = timedelta(seconds=3)
     grace: timedelta = timedelta(seconds=25)
     boot_linger: timedelta = timedelta(seconds=2)
@@ -149,6 +153,7 @@ class ChassisSettings:
 def _faults(settings: ChassisSettings) -> list[str]:
     return [
         *_duration_faults(settings),
+        *_platform_faults(settings),
         *_path_faults(settings),
         *_metric_faults(settings),
         *_name_faults(settings),
@@ -213,6 +218,21 @@ def _duration_faults(settings: ChassisSettings) -> list[str]:
         if getattr(settings, name) <= zero
     ]
     return faults
+
+
+def _platform_faults(settings: ChassisSettings) -> list[str]:
+    if not settings.platform:
+        return []
+    known = PLATFORMS.get(settings.platform)
+    if known is None:
+        return [f"chassis.platform: expected one of {', '.join(PLATFORMS)}, got {settings.platform!r}."]
+    needed = settings.lame_duck + settings.grace
+    if needed < known.limit:
+        return []
+    return [
+        f"chassis.grace: expected lame_duck + grace below the {known.limit.total_seconds():g} s {settings.platform} "
+        f"waits, got {needed.total_seconds():g} s. Requests in flight would be killed."
+    ]
 
 
 def _path_faults(settings: ChassisSettings) -> list[str]:
