@@ -65,8 +65,8 @@ class SqliteStore:
     async def submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
         """See the port."""
         submissions = await self._write(partial(self._sql.submit, jobs=jobs, now=self._clock()))
-        assert self._watch
-        self._watch.ring()  # the workers of this process need not wait for the next look
+        if self._watch:  # closed in between, perhaps; the jobs are durable all the same
+            self._watch.ring()  # the workers of this process need not wait for the next look
         return submissions
 
     async def submit_within(self, connection: object, jobs: Sequence[NewJob]) -> list[Submission]:
