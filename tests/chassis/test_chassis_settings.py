@@ -33,6 +33,13 @@ def test_the_environment_is_read_under_its_own_names_and_its_aliases():
     assert settings.latency_edges_seconds == (0.1, 1.0)
 
 
+def test_the_spelling_of_golive_toml_overrides_is_read_too_and_must_agree():
+    """``GOLIVE_CHASSIS__GRACE`` is how the other sections are overridden; two values for one setting are a fault."""
+    assert ChassisSettings.from_env({"GOLIVE_CHASSIS__GRACE": "4s"}).grace == timedelta(seconds=4)
+    with pytest.raises(ConfigError, match="GOLIVE_CHASSIS__GRACE: disagrees with GOLIVE_CHASSIS_GRACE"):
+        ChassisSettings.from_env({"GOLIVE_CHASSIS__GRACE": "4s", "GOLIVE_CHASSIS_GRACE": "5s"})
+
+
 def test_every_fault_is_reported_at_once_and_by_its_variable():
     """Spelling, syntax, range and contradiction in one message."""
     with pytest.raises(ConfigError) as caught:

@@ -171,7 +171,11 @@ def read(environ: Mapping[str, str] | None = None) -> ChassisSettings:
 
 
 def _variables() -> list[tuple[str, str, Callable[[str], Any]]]:
-    own = [(PREFIX + setting.upper(), setting, reader) for setting, reader in READERS.items()]
+    own = [
+        (prefix + setting.upper(), setting, reader)
+        for prefix in (PREFIX, PREFIX + "_")  # the second as golive.toml's other sections are overridden
+        for setting, reader in READERS.items()
+    ]
     return own + [(alias, setting, reader) for alias, (setting, reader) in ALIASES.items()]
 
 
@@ -180,7 +184,7 @@ def _unknown(environ: Mapping[str, str]) -> list[str]:
     return [
         f"{name}: no such setting{did_you_mean(name, known)}"
         for name in sorted(environ)
-        if name.startswith(PREFIX) and name not in known
+        if name.startswith(PREFIX) and PREFIX + name.removeprefix(PREFIX).removeprefix("_") not in known
     ]
 
 
