@@ -13,6 +13,11 @@ from collections.abc import Sequence
 
 PHI_MAX = 50.0
 """Beyond this, counts say next to nothing; a larger factor would only hide a fault in the evidence."""
+RATIO_MAX = 2 * PHI_MAX
+"""The most one pair of intervals may say. A stall makes every request of a second slow: that is an incident, not the
+way in which events usually come."""
+WEIGHT_MAX = 2.0
+"""A pair weighs at most so many times a usual one, or one stall would outvote an hour of quiet."""
 PRIOR_PHI = 1.1
 PRIOR_EVENTS = 20.0
 """Before stable has shown anything: slightly clumped, worth as much as twenty observed events."""
@@ -25,7 +30,10 @@ class Clumping:
     Differences of neighbouring intervals, scaled to equal exposure, have the variance of the noise and hardly any of
     slow drift, so that daily load does not pass for clumping (von Neumann's successive-difference estimator):
 
-        phi = (20 * 1.1 + sum d^2) / (20 + sum (events of both intervals))
+        phi = (20 * 1.1 + sum w d^2 / e) / (20 + sum w),   e = events of both intervals, d^2 / e <= 100, w = e limited
+
+    Both limits make it a robust estimator (Huber): clumps that come again and again move it as before, one outlier does
+    not.
     """
 
     def __init__(self, rows: int, interval_s: float) -> None:
@@ -33,6 +41,7 @@ class Clumping:
         self.interval_s = interval_s
         self.squares = [0.0] * rows
         self.events = [0.0] * rows
+        self.pairs = [0] * rows
         self.before: list[list[float]] | None = None
         self.now: list[list[float]] = [[0.0] * rows, [0.0] * rows]
         self.age_s = 0.0
@@ -63,13 +72,25 @@ class Clumping:
         for row, (b_0, n_0, b_1, n_1) in enumerate(zip(*before, *now, strict=True)):
             if n_0 > 0 and n_1 > 0 and b_0 + b_1 > 0:
                 scale = math.sqrt(n_0 / n_1)
-                self.squares[row] += (b_1 * scale - b_0 / scale) ** 2
-                self.events[row] += b_0 + b_1
+                self._learn_pair(row, (b_1 * scale - b_0 / scale) ** 2, b_0 + b_1)
+
+    def _learn_pair(self, row: int, square: float, events: float) -> None:
+        usual = (PRIOR_EVENTS + self.events[row]) / (1 + self.pairs[row])
+        weight = min(events, WEIGHT_MAX * usual)
+        self.squares[row] += weight * min(square / events, RATIO_MAX)
+        self.events[row] += weight
+        self.pairs[row] += 1
 
     def to_dict(self) -> dict[str, object]:
         """The state, as plain JSON."""
-        return {"squares": self.squares, "events": self.events, "before": self.before, "now": self.now,
-                "age_s": self.age_s}  # fmt: skip
+        return {
+            "squares": self.squares,
+            "events": self.events,
+            "pairs": self.pairs,
+            "before": self.before,
+            "now": self.now,
+            "age_s": self.age_s,
+        }
 
     def restore(self, state: dict[str, object]) -> None:
         """Take over what :meth:`to_dict` gave."""
