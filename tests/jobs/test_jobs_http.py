@@ -168,6 +168,9 @@ async def test_an_unexpected_error_tells_the_client_nothing(app: object, jobs: J
         (b"{}", "application/json", 400, "payload_invalid"),
         (b'{"user_id": 7}', "application/json", 400, "payload_invalid"),
         (b"\xff\xfe", "application/json", 400, "payload_invalid"),
+        (b'{"user_id": "\xff"}', "application/json", 400, "payload_invalid"),
+        (b'{"user_id": "u", "skipped": "\xff"}', "application/json", 400, "payload_invalid"),
+        (b'{"user_id": "u", "skipped": "\xed\xa0\x80"}', "application/json", 400, "payload_invalid"),
         (b"[" * 100_000, "application/json", 400, "payload_invalid"),
         (b'{"user_id": "\\ud800"}', "application/json", 400, "payload_invalid"),
         (b'{"user_id": "u"}', "text/plain", 415, "content_type_unsupported"),
@@ -180,7 +183,7 @@ async def test_a_bad_body_is_refused_and_not_stored(
 ) -> None:
     """A 4xx problem that says what was expected, on both paths."""
     async with client_of(app, jobs, worker=False) as client:
-        headers = {"content-type": content_type} if content_type else {}
+        headers = {"idempotency-key": "k"} | ({"content-type": content_type} if content_type else {})
         response = await client.post(path, content=body, headers=headers)
         assert await jobs.store.depth() == {}
     assert (response.status_code, response.json()["code"]) == (status, code)
@@ -262,7 +265,11 @@ async def test_headers_can_be_part_of_the_payload(jobs: Jobs) -> None:
         assert (await client.post("/rank", json={"a": 1}, headers={"X-Snapshot-Id": "s1"})).status_code == 200
         missing = await client.post("/rank/async", json={"a": 1})
         assert (await client.post("/rank", json={"snapshot_id": "s2"})).status_code == 200
-        assert (await client.post("/rank", json=[1], headers={"x-snapshot-id": "s"})).status_code == 400
+        for bad in (b"[1]", b'{"a": "\xff"}', b'{"\xff": 1}', b"{", b"[" * 100_000):
+            for path in ("/rank", "/rank/async"):
+                headers = {"x-snapshot-id": "s", "content-type": "application/json"}
+                refused = await client.post(path, content=bad, headers=headers)
+                assert (refused.status_code, refused.json()["code"]) == (400, "payload_invalid"), bad
     assert seen == [{"a": 1, "snapshot_id": "s1"}, {"snapshot_id": "s2"}]
     assert (missing.status_code, missing.json()["code"]) == (400, "header_missing")
     assert "x-snapshot-id" in missing.json()["detail"]

@@ -261,6 +261,10 @@ class Jobs:
             raise InvalidPayloadError(
                 f"expected at most {self.settings.payload_bytes_max} bytes of payload, got {len(payload)}"
             )
+        try:
+            payload.decode()  # a typed decoder skips fields the type does not have, unread
+        except UnicodeDecodeError as error:
+            raise InvalidPayloadError(f"expected JSON in UTF-8, got something else: {error}") from error
         handler.decode(payload)
 
 

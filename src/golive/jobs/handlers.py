@@ -85,9 +85,25 @@ def encode_result(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+def parse(payload: bytes) -> Any:
+    """
+    The JSON value of *payload*, whatever its type. Unlike a typed decoder, this reads what a type would skip.
+
+    Raises: InvalidPayloadError for what is not JSON in UTF-8 (RFC 8259, 8.1), or nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(payload)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:  # not UTF-8 is a ValueError
+        raise InvalidPayloadError(str(error)) from error
+
+
 def canonical(payload: bytes) -> bytes:
-    """The same bytes for the same JSON value, whatever its spacing and the order of its keys. For fingerprints."""
-    return _sorted.encode(msgspec.json.decode(payload))
+    """
+    The same bytes for the same JSON value, whatever its spacing and the order of its keys. For fingerprints.
+
+    Raises: InvalidPayloadError, as :func:`parse`.
+    """
+    return _sorted.encode(parse(payload))
 
 
 def _decoder(payload_type: Any, place: str) -> Callable[[bytes], Any]:

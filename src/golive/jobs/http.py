@@ -25,7 +25,7 @@ import msgspec
 from golive.errors import ConfigError, GoliveError
 from golive.jobs import log
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError
-from golive.jobs.handlers import Handler
+from golive.jobs.handlers import Handler, parse
 from golive.jobs.machine import State
 from golive.jobs.model import Failure, Job
 from golive.timing import format_instant
@@ -155,10 +155,7 @@ class Endpoints:
         body = await self._body(scope, receive)
         if not self._headers:
             return body
-        try:
-            fields = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise InvalidPayloadError(str(error)) from error
+        fields = parse(body)
         if not isinstance(fields, dict):
             raise InvalidPayloadError("expected a JSON object")
         given = {name: value.decode("latin-1") for name, value in scope["headers"]}
