@@ -199,7 +199,7 @@ def test_units_are_believed_more_than_requests(world: World) -> None:
     world.bad_units = [0.0, 1.0]
     decisions = [judge.observe(step(0.1)) for _ in range(6)]
     assert {decision.action for decision in decisions} == {"hold"}
-    for _ in range(6):
+    for _ in range(12):
         world.bad_units = [0.0, world.bad_units[1] + 20]
         decision = judge.observe(step(0.1))
     assert decision.action == "rollback"

@@ -39,12 +39,14 @@ class Patience:
         parts: a block adds at most what is needed divided by this.
         window: neighbouring blocks left out; 0 leaves nothing out.
         express_s: time since the start within which nothing is left out, seconds.
+        late: whether later beginnings are bet on as well; then only a part of the stake is on the start.
     """
 
     block_s: float
     parts: float
     window: int
     express_s: float
+    late: bool = True
 
 
 class BlockClock:
@@ -124,10 +126,11 @@ class Wager:
         self.patience = list(patience)
         self.needs = [goal - weight for weight in self.log_weights]
         self.now = [0.0] * len(weights)
+        self.log_since = [LOG_SINCE if each.late else 0.0 for each in patience]
         self.since = [
-            Run((need - LOG_SINCE) / each.parts, each.window)
-            for need, each in zip(self.needs, patience, strict=True)
-        ]  # fmt: skip
+            Run((need - on_start) / each.parts, each.window)
+            for need, on_start, each in zip(self.needs, self.log_since, patience, strict=True)
+        ]
         self.late: list[tuple[float, Run] | None] = [None] * len(weights)
 
     def bet(self, gains: Sequence[float]) -> None:
@@ -145,6 +148,8 @@ class Wager:
         stake = math.log(share)
         for j, running in enumerate(self.late):
             self._close(j)
+            if not self.patience[j].late:
+                continue
             if running is None or running[0] + running[1].closed < stake:
                 patience = self.patience[j]
                 self.late[j] = (stake, Run((self.needs[j] - stake) / patience.parts, patience.window))
@@ -160,7 +165,7 @@ class Wager:
 
     def _value(self, j: int, whole: bool) -> float:
         now = self.now[j]
-        since = LOG_SINCE + self.since[j].value(now, whole=whole)
+        since = self.log_since[j] + self.since[j].value(now, whole=whole)
         running = self.late[j]
         if running is not None:
             since = log_add(since, running[0] + running[1].value(now, whole=False))

@@ -116,7 +116,7 @@ class Judge:
         incident = [self._baseline.incident(row, phi[row]) for row in rows]
         warm = tick.stage_age < self.options.warm_up_s + 1e-9
         usual = [self._baseline.cautious_rate(row) for row in rows]
-        self._regression.observe(t, counts, phi, usual, incident, warm=warm)
+        self._regression.observe(t, counts, phi, usual, incident, warm=warm, alone=tick.weight >= 1.0)
         self._prove(t, counts, phi, incident, warm=warm)
         self._baseline.learn(*stable, tick.seconds, [not each for each in incident])
         self._clumping.learn(*stable, tick.seconds)

@@ -62,7 +62,7 @@ class Options:
     express_s: float = 90.0
     fuse_ratio: float = 0.5
     warn: float = 10.0
-    guard: float = 15.0
+    guard: float = 30.0
     floor_s: Sequence[float | None] = field(default=())
     ceiling_s: Sequence[float | None] = field(default=())
     ceiling_default_s: float = 3600.0

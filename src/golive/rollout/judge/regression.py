@@ -7,7 +7,7 @@ Three kinds of wager share the stake:
 - *pooled*: failures against stable's known rate, with a fuse for "half of everything fails". Fast; an outage fools it.
 - *absolute*: each row of the SLO table against its promise. Also fooled by an outage.
 
-The last two count only under *guard*: "only the canary suffers" has to be some fifteen times likelier than "both do",
+The last two count only under *guard*: "only the canary suffers" has to be some thirty times likelier than "both do",
 since the start or since this stage began, and they win nothing while stable itself is in trouble.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from golive.rollout.judge.layout import Counts, Line
@@ -33,15 +33,26 @@ GUARD_FROM = 2
 POOLED_MULTIPLES, POOLED_PARTS = (8.0, 40.0), (0.8, 0.2)
 ABSOLUTE_MULTIPLES = (2.0, 5.0, 15.0, 60.0)
 RATE_MAX = 0.95
-FUSE_NULL = 0.004
-"""The fuse is for builds that hardly work: against this rate one failure in ten still speaks against "half fails"."""
+FUSE_NULL, FUSE_NULL_LATE = 0.004, 0.05
+"""What "half fails" is held against. Later on, where bursts are, one failure in ten must not even look like it."""
 FUSE_BLOCK_S = 2.0
 """Two blocks of at least this length must both burn before the fuse blows: one clump of failures does not."""
 WINDOW = 6
 PARTS, PARTS_TAIL, PARTS_FUSE = 1.6, 4.0, 1.4
-PREFIX_MAX = 2.0
+PREFIX_MAX, UNEVEN = 2.0, 0.02
+"""When failures began too late, or came too unevenly, to have been there since the start."""
+SUM_MAX = 40
 #: the stake: where regressions are, as far as a hundred post-mortems tell; factors of two hardly matter
-STAKE = {"errors": 0.14, "route": 0.11, "tail": 0.18, "fuse": 0.23, "pooled": 0.26, "absolute": 0.05, "own": 0.03}
+STAKE = {
+    "errors": 0.12,
+    "route": 0.10,
+    "tail": 0.16,
+    "fuse": 0.26,
+    "late fuse": 0.05,
+    "pooled": 0.25,
+    "absolute": 0.04,
+    "own": 0.02,
+}
 
 
 @dataclass(slots=True)
@@ -53,7 +64,7 @@ class Entry:
         kind: ``shared``, ``fuse``, ``pooled`` or ``absolute``.
         label: for sentences.
         line: index of the line whose counts it bets on (and whose guard applies).
-        multiples: the alternatives, of the tolerated ratio or rate; a fuse has its own.
+        multiples: the alternatives, of the tolerated ratio or rate; for a fuse what it is held against.
         want: name of the SLO row, for absolute wagers and own rows.
         share: for absolute wagers the share of bad events that is promised.
         trouble: nats for the first alternative since it last was worth nothing (Page's cumulated sum).
@@ -87,6 +98,7 @@ class Regression:
         self.guards = [[[0.0] * len(MULTIPLES), [0.0] * len(MULTIPLES)] for _ in [*lines, *own]]
         self.sums = [[[0.0] * 4, [0.0] * 4] for _ in [*lines, *own]]
         self.healthy_prefix: list[float | None] = [None for _ in [*lines, *own]]
+        self.path: list[list[float]] = []
         self.alone = False
 
     # ------------------------------------------------------------------ how it is built
@@ -99,7 +111,7 @@ class Regression:
 
     def _fuse(self) -> Patience:
         block = max(self.tick_s, min(FUSE_BLOCK_S, self.options.burst_s / 3))
-        return Patience(block, PARTS_FUSE, 0, 0.0)
+        return Patience(block, PARTS_FUSE, 0, 0.0, late=False)
 
     def _wager(self, stake: float, multiples: Sequence[float], kind: str) -> Wager:
         weights = [stake / len(multiples)] * len(multiples)
@@ -115,12 +127,14 @@ class Regression:
         return entries
 
     def _pooled(self) -> list[Entry]:
-        """The fuse, and the wager on failures far above stable's usual rate."""
+        """The fuse for a build broken from the start, the one for later, and failures far above stable's usual rate."""
         fuse = Wager([STAKE["fuse"]], [self._fuse()], self.goal)
         weights = [STAKE["pooled"] * part for part in POOLED_PARTS]
         pooled = Wager(weights, [self._patience(m, "errors") for m in POOLED_MULTIPLES], self.goal)
+        late = Wager([STAKE["late fuse"]], [replace(self._fuse(), late=True)], self.goal)
         return [
-            Entry(fuse, "fuse", "failed requests", 0, (0.0,)),
+            Entry(fuse, "fuse", "failed requests", 0, (FUSE_NULL,)),
+            Entry(late, "fuse", "failed requests", 0, (FUSE_NULL_LATE,)),
             Entry(pooled, "pooled", "failed requests against stable's usual rate", 0, POOLED_MULTIPLES),
         ]
 
@@ -171,6 +185,7 @@ class Regression:
         incident: Sequence[bool],
         *,
         warm: bool,
+        alone: bool,
     ) -> None:
         """
         Add one tick.
@@ -181,6 +196,7 @@ class Regression:
             usual: stable's cautious rate of each of them before this tick.
             incident: whether stable is in trouble, for each of them.
             warm: the stage has just begun; latency says nothing yet.
+            alone: all traffic is on the canary; there is nothing to compare with.
         """
         gains = [self._compare(i, each, phi[i], warm=warm) for i, each in enumerate(counts)]
         for entry in self.entries:
@@ -193,7 +209,9 @@ class Regression:
                 stopped = incident[entry.line]
                 entry.wager.bet([min(gain * scale, 0.0) if stopped else gain * scale for gain in won])
                 self._listen(entry, counts[entry.line], usual[entry.line], won[0] * scale, scale)
-        self.alone = counts[0].n_s <= 0 < counts[0].n_c
+        self.alone = alone
+        if t <= self.options.express_s:
+            self.path.append(self.sums[0][0][:2])
         self._settle(t)
 
     def _is_tail(self, line: int) -> bool:
@@ -225,7 +243,7 @@ class Regression:
     def _worse(self, entry: Entry, j: int, usual: float) -> tuple[float, float]:
         """The rate that is tolerated and the *j*-th alternative to it."""
         if entry.kind == "fuse":
-            return max(usual, FUSE_NULL), self.options.fuse_ratio
+            return max(usual, entry.multiples[j]), self.options.fuse_ratio
         null = max(entry.share, usual * self.options.tolerated_error_factor) if entry.kind == "absolute" else usual
         return null, min(null * entry.multiples[j], RATE_MAX)
 
@@ -262,7 +280,9 @@ class Regression:
             return True
         if self.alone:
             return self.options.watch == "revert"
-        return entry.quiet >= self.goal or self.guard(entry.line) >= math.log(self.options.guard)
+        early = not entry.wager.patience[0].late  # an outage that begins with the canary would be a great coincidence
+        bar = self.options.guard / 2 if early else self.options.guard
+        return entry.quiet >= self.goal or self.guard(entry.line) >= math.log(bar)
 
     def weigh(self, t: float) -> Weight:
         """The wealth at *t* (seconds since the start), and what it rests on."""
@@ -282,7 +302,16 @@ class Regression:
         At the rate since the first failure, the exposure before it would have brought some *PREFIX_MAX* failures.
         """
         prefix, (c, n, _, _) = self.healthy_prefix[line], self.sums[line][0]
-        return prefix is not None and prefix * c <= PREFIX_MAX * (n - prefix)
+        return prefix is not None and prefix * c <= PREFIX_MAX * (n - prefix) and self._evenly()
+
+    def _evenly(self) -> bool:
+        """Whether every quarter of the canary's requests since the start had its share of failures, up to chance."""
+        c, n = self.path[-1] if self.path else [0.0, 0.0]
+        for part in (0.25, 0.5, 0.75):
+            failed, served = max((point for point in self.path if point[1] <= part * n), default=[0.0, 0.0])
+            if served > 0 and _chance_of_so_few(failed, c, served / n) < UNEVEN:
+                return False
+        return True
 
     def visible(self, line: int) -> bool:
         """Whether the canary's excess, since the start or in this stage, is more than a trifle."""
@@ -306,6 +335,7 @@ class Regression:
             "guards": self.guards,
             "sums": self.sums,
             "healthy_prefix": self.healthy_prefix,
+            "path": self.path,
             "alone": self.alone,
         }
 
@@ -316,7 +346,7 @@ class Regression:
             entry.trouble, entry.quiet = quiet
         self.clock.restore(state["clock"])
         self.minutes, self.guards, self.sums = state["minutes"], state["guards"], state["sums"]
-        self.healthy_prefix, self.alone = state["healthy_prefix"], state["alone"]
+        self.healthy_prefix, self.path, self.alone = state["healthy_prefix"], state["path"], state["alone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +365,14 @@ class Weight:
     suspicion: float
     lead: Entry
     allowed: dict[int, float]
+
+
+def _chance_of_so_few(k: float, n: float, share: float) -> float:
+    """P(Binomial(n, share) <= k), by its normal approximation where the sum gets long."""
+    if n > SUM_MAX:
+        return 0.5 * math.erfc((n * share - k - 0.5) / math.sqrt(2 * n * share * (1 - share)))
+    size = round(n)
+    return sum(math.comb(size, i) * share**i * (1 - share) ** (size - i) for i in range(round(k) + 1))
 
 
 def excess(sums: Sequence[float]) -> float:
