@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from golive.rollout.judge import Judge
+from golive.rollout.judge import Action, Decision, Judge, RowVerdict
 from golive.rollout.machine import State, replay
 from golive.rollout.plan import Stage, make_plan
+from golive.rollout.session import Snapshot
+from golive.slo.row import Verdict
 from golive.testing import simulator
 from golive.testing.simulator import Faults
 
@@ -45,6 +47,44 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> Any:
     time.tzset()
 
 
+class PlainJudge:
+    """A judge whose words never change: goldens of views must not move when the real one is tuned."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Any] = {}
+
+    def observe(self, snapshot: Snapshot) -> Decision:
+        """Too many failures are a regression, sixty requests are enough."""
+        (stable, canary), (bad, failed) = (
+            [sum(arm) for arm in counters] for counters in (snapshot.requests, snapshot.errors)
+        )
+        self.seen = {
+            "t": snapshot.t, "requests": snapshot.requests, "errors": snapshot.errors, "latency": snapshot.latency
+        }  # fmt: skip
+        broken = failed >= 8 and failed > 0.02 * canary
+        action = "rollback" if broken else "promote" if canary >= 60 and snapshot.stage_age >= 110 else "hold"
+        verdict = "FAIL" if broken else "PASS" if canary >= 60 else "INCONCLUSIVE"
+        figures = f"canary {failed} of {canary:,}, stable {bad} of {stable:,}"
+        rows = (
+            RowVerdict("error_rate", Verdict(verdict), f"error_rate: {figures} (target <= 1%, alert if > 2%)."),
+            RowVerdict("latency_p95", Verdict("INCONCLUSIVE"), "latency_p95: not ruled out yet, needs more requests."),
+        )
+        short = f"needs about {60 - canary} more requests" if canary < 60 else "the stage has to last its time"
+        said = {"rollback": f"roll back: failed requests: {figures}", "promote": "promote: sixty requests are enough"}
+        return Decision(Action(action), min(canary / 6, 99.0), rows, said.get(action, f"hold: {short}") + ".")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its state, with the parts of the real judge's that views read."""
+        return {"reader": self.seen or None, "settings": {"histogram_bounds": [0.1, 1.0], "routes": ["*"]}}
+
+    @classmethod
+    def make(cls, _state: State, stored: dict[str, Any] | None) -> PlainJudge:
+        """See :class:`golive.rollout.session.JudgeMaker`."""
+        judge = cls()
+        judge.seen = (stored or {}).get("reader") or {}
+        return judge
+
+
 class Journey(list[Any]):
     """The entries of a rollout, which can be cut at a moment and looked at as the command line would then."""
 
@@ -60,14 +100,17 @@ class Journey(list[Any]):
         return msgspec.structs.replace(state, judging=JUDGING)
 
 
-def ship(faults: Faults, *, seed: int = 7, approvals: Sequence[str | None] = (None,) * 4) -> Journey:
-    """The entries of one played rollout."""
+def ship(
+    faults: Faults, *, seed: int = 7, approvals: Sequence[str | None] = (None,) * 4, plain: bool = False
+) -> Journey:
+    """The entries of one played rollout; *plain*: judged by :class:`PlainJudge`."""
+    maker = PlainJudge.make if plain else make_test_judge
     stages = [
         Stage(weight * 100, timedelta(minutes=2), timedelta(hours=1), group)
         for weight, group in zip((5, 25, 50, 100), approvals, strict=True)
     ]
     shipped = make_plan(stages, watch=timedelta(seconds=60))
-    return Journey(simulator.simulate(seed, faults, shipped, make_test_judge).entries)
+    return Journey(simulator.simulate(seed, faults, shipped, maker).entries)
 
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -92,6 +135,12 @@ def journey() -> Any:
 def judges() -> Any:
     """See :func:`make_test_judge`."""
     return make_test_judge
+
+
+@pytest.fixture(scope="session")
+def plain_judges() -> Any:
+    """See :class:`PlainJudge`."""
+    return PlainJudge.make
 
 
 @pytest.fixture

@@ -25,19 +25,19 @@ def picture(entries, look, *, later=3):
 @pytest.fixture(scope="module")
 def healthy(journey):
     """A good release."""
-    return journey(Faults())
+    return journey(Faults(), plain=True)
 
 
 @pytest.fixture(scope="module")
 def broken(journey):
     """A release of which half of all requests fail."""
-    return journey(Faults(error_ratio=0.5))
+    return journey(Faults(error_ratio=0.5), plain=True)
 
 
 @pytest.fixture(scope="module")
 def asking(journey):
     """A good release whose second stage somebody has to approve, which happens late."""
-    return journey(Faults(people=((900, "approve"),)), approvals=(None, "eng-leads", None, None))
+    return journey(Faults(people=((900, "approve"),)), approvals=(None, "eng-leads", None, None), plain=True)
 
 
 def test_a_soaking_rollout_is_drawn_with_its_progress(healthy, golden):
@@ -101,10 +101,10 @@ def test_no_picture_is_larger_than_the_terminal(healthy, broken, asking, width, 
             assert "q leave" in text
 
 
-def test_the_figures_are_those_of_the_judges_sentences(broken):
+def test_the_figures_are_those_of_the_judges_sentences(journey):
     """The table counts from the same beginning as the judge, so that nobody has to explain two numbers."""
     model = LiveModel()
-    for entry in broken:
+    for entry in journey(Faults(error_ratio=0.5)):
         model.add(entry)
     sentence = next(row.sentence for row in model.verdict.rows if row.name == "error_rate")
     stable, canary = model.ledger.totals

@@ -29,6 +29,7 @@ from golive.timing import format_duration
 WIDTH_MIN = 40
 _FORWARD = (Phase.WATCHING, Phase.PROMOTING, Phase.RETIRING, Phase.LIVE)
 _BACK = (Phase.ROLLING_BACK, Phase.DRAINING, Phase.ROLLED_BACK)
+_JUDGED = (Phase.SOAKING, Phase.WAITING, Phase.WATCHING)
 _SPARK_CELLS = 8
 
 
@@ -288,7 +289,7 @@ def _wrapped(sentence: str, width: int) -> list[Text]:
 def _reason(state: State, model: LiveModel, look: Look, width: int) -> list[Text]:
     """Why it is where it is: the state's sentence, and what the judge said last."""
     lines = [state.reason]
-    if model.verdict is not None and model.verdict.reason != state.reason and not state.final:
+    if model.verdict is not None and model.verdict.reason != state.reason and state.phase in _JUDGED:
         lines.append(f"{model.verdict.action}: {model.verdict.reason}")
     wrapped = [part for line in lines for part in textwrap.wrap(line, width)]
     return [Text(), *(Text(line) for line in wrapped)]
