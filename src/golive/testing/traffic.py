@@ -143,9 +143,9 @@ class Traffic:
         if version == 1:
             rates[-1] = min(rates[-1] + day.route_errors, 1.0)
         failed: np.ndarray = self.random.binomial(served, rates)
-        if day.clump == 1:
-            return failed
-        return np.minimum(self.random.poisson(served * rates / day.clump) * day.clump, served)
+        if day.clump > 1:
+            failed = np.minimum(self.random.poisson(served * rates / day.clump) * day.clump, served)
+        return failed
 
     def snapshot(self, t: float, stage: int, weight: float, stage_age: float) -> Snapshot:
         """The counters as they are now."""
