@@ -2,8 +2,8 @@
 Durations, instants and the clock.
 
 Inside golive a duration is a :class:`~datetime.timedelta`, an instant an aware UTC :class:`~datetime.datetime`, and
-time itself comes from a :class:`Clock` that is handed in, so that a day of soak takes a blink in a test. On the wire and
-in the journal instants are RFC 3339 with a ``Z``, durations are seconds.
+time itself comes from a :class:`Clock` that is handed in, so that a day of soak takes a blink in a test. On the wire
+and in the journal instants are RFC 3339 with a ``Z``, durations are seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d|w)")
 _WHOLE = re.compile(rf"\s*(?:{_PART.pattern}\s*)+")
 
 
