@@ -6,6 +6,7 @@ Everything is the real thing: the verbs a user would type, run as processes, aga
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -48,6 +49,8 @@ def command(folder: Path, rate: float, keep: bool) -> int:
     Start a service behind the gateway under load, ship a good version (and kill the controller half-way), then ship a
     bad one. Writes summary.json into the folder; exit 0 only when all of it went as it should.
     """
+    if importlib.util.find_spec("fastapi") is None:
+        raise UnavailableError("demo: expected FastAPI, which its service is written with. pip install 'golive[demo]'.")
     stage = _prepare(folder.resolve())
     _say("1. The service, its gateway and the controller.")
     _golive(stage, "up", "--detach", "--version", "v1")
