@@ -47,7 +47,7 @@ class Judge:
         tick_s: the usual time between two looks, seconds. Looks may be irregular.
         histogram_bounds: upper edges of the latency buckets, seconds, ascending; empty when there is no latency.
         routes: names of the routes, in the order of the counters.
-        pace: "careful" (about 23 min), "fast" (7 to 10 min) or "demo" (half a minute at 200 requests/s; coarse).
+        pace: "careful" (about 23 min), "fast" (about 9 min) or "demo" (half a minute at 200 requests/s; coarse).
         options: see :class:`~golive.rollout.judge.options.Options`.
 
     Raises: ConfigError or SloError naming every fault.

@@ -83,7 +83,7 @@ PACES: Mapping[str, Mapping[str, float]] = {
     "careful": {},
     "fast": {"dwell_s": 45.0, "bake_s": 200.0, "last_s": 90.0, "warm_up_s": 30.0, "ceiling_default_s": 1800.0},
     "demo": {
-        "margin": 0.03, "latency_margin": 2.0, "reaction_s": 3.0, "dwell_s": 4.0, "bake_s": 8.0, "last_s": 4.0,
+        "margin": 0.03, "latency_margin": 2.0, "reaction_s": 3.0, "dwell_s": 6.0, "bake_s": 18.0, "last_s": 4.0,
         "warm_up_s": 2.0, "burst_s": 6.0, "express_s": 10.0, "ceiling_default_s": 120.0,
     },
 }  # fmt: skip
