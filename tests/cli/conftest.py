@@ -31,7 +31,7 @@ def make_test_judge(state: State, stored: dict[str, Any] | None) -> Judge:
     floors = [stage.floor.total_seconds() for stage in state.plan.stages]
     return Judge(
         plan=state.plan.weights, slo=SLO, tick_s=10.0, histogram_bounds=(0.1, 1.0), routes=("*",), pace="demo",
-        floor_s=floors,
+        floor_s=floors, ceiling_s=[3600.0] * len(floors),
     )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def ship(
         Stage(weight * 100, timedelta(minutes=2), timedelta(hours=1), group)
         for weight, group in zip((5, 25, 50, 100), approvals, strict=True)
     ]
-    shipped = make_plan(stages, watch=timedelta(seconds=60))
+    shipped = make_plan(stages, watch=timedelta(seconds=60), on_inconclusive="rollback")  # it always ends
     return Journey(simulator.simulate(seed, faults, shipped, maker).entries)
 
 

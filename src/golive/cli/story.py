@@ -102,7 +102,7 @@ def _turn_page(story: Story, entry: Entry) -> None:
     """Begin a chapter when a stage has its traffic, end it when another weight is wanted."""
     chapter = story.chapters[-1] if story.chapters else None
     if chapter is not None and chapter.ended_at is None and entry.weight != chapter.weight:
-        chapter.ended_at, chapter.ending = entry.at, _ending(entry)
+        chapter.ended_at, chapter.ending = entry.at, _ending(entry, chapter)
     if chapter is not None and chapter.ended_at is None and entry.phase in ("watching", "promoting"):
         chapter.ending = chapter.ending or entry.reason
     begins = entry.phase == "soaking" and entry.stage >= 0
@@ -112,8 +112,10 @@ def _turn_page(story: Story, entry: Entry) -> None:
         story.chapters[-1].ended_at = entry.at
 
 
-def _ending(entry: Entry) -> str:
-    """What made the weight change: the judge's sentence, a person, or the machine's own."""
+def _ending(entry: Entry, chapter: Chapter) -> str:
+    """What made the weight change: the judge's sentence, a person's, or the machine's own with the judge's last."""
     if isinstance(entry.event, ev.Verdict):
         return f"{entry.event.action}: {entry.event.reason}"
+    if entry.phase == "shifting" and chapter.verdict is not None:
+        return f"{entry.reason}; {chapter.verdict.action}: {chapter.verdict.reason}"
     return entry.reason
