@@ -99,9 +99,15 @@ def summary(state: State) -> dict[str, object]:
     }
 
 
+def _spoken(duration: timedelta) -> str:
+    """``36.8 s``, or ``2h15m`` when seconds no longer matter."""
+    seconds = duration.total_seconds()
+    return f"{seconds:.1f} s" if seconds < 120 else format_duration(timedelta(seconds=round(seconds)))
+
+
 def closing_line(state: State, now: datetime) -> str:
     """The last line of a followed rollout."""
-    took = format_duration(timedelta(seconds=round(((state.ended_at or now) - state.started_at).total_seconds(), 1)))
+    took = _spoken((state.ended_at or now) - state.started_at)
     reason = first_line(state.reason)
     if state.phase is Phase.ROLLED_BACK:
         return f"NO-GO  {reason}" if state.no_go else f"ROLLED BACK after {took}: {reason}"
