@@ -229,9 +229,12 @@ def _load(stage: Stage, rate: float) -> Iterator[list[dict[str, Any]]]:
     """Clients, in a process of their own; yields the seconds they report as they report them."""
     words = ["load", stage.address(), "--rate", f"{rate:g}", "--duration", "10m", "--users", "2000", "-o", "ndjson"]
     words += ["--mix", str(stage.folder / "demo" / "requests.json")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "golive", *words], cwd=stage.folder, stdout=subprocess.PIPE, text=True
-    )
+    with (stage.folder / ".golive" / "load.log").open(
+        "w"
+    ) as log:  # its verdict on its own timing is not the point here
+        process = subprocess.Popen(
+            [sys.executable, "-m", "golive", *words], cwd=stage.folder, stdout=subprocess.PIPE, stderr=log, text=True
+        )
     windows: list[dict[str, Any]] = []
     reader = threading.Thread(target=_read, args=(process, windows), daemon=True)
     reader.start()
