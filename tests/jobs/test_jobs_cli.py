@@ -108,6 +108,38 @@ def test_cancel_and_wait_and_stats(golive: Golive, ids: dict[str, str]) -> None:
     assert "0 pending" in golive("stats")[1]
 
 
+def test_a_split_is_set_shown_and_ended(golive: Golive, ids: dict[str, str]) -> None:
+    """Shares to the basis point; nothing is changed by a mistake."""
+    assert golive("split")[1] == "no split: every worker claims every job\n"
+    assert golive("split", "v2", "0.05%")[1] == "v2 claims 0.05% (salt v2)\n"
+    assert golive("split", "v2", "100%", "--salt", "s")[1] == "v2 claims 100% (salt s)\n"
+    for wrong in (
+        ("v2",),
+        ("v2", "5"),
+        ("v2", "101%"),
+        ("v2", "0.005%"),
+        ("v 2", "5%"),
+        ("v2", "5%", "--end"),
+        ("", "5%"),
+    ):
+        code, _, err = golive("split", *wrong)
+        assert (code, "split: " in err, len(err.splitlines())) == (2, True, 1), (wrong, err)
+    assert golive("split")[1] == "v2 claims 100% (salt s)\n"
+    assert golive("split", "--end")[1] == "no split: every worker claims every job\n"
+
+
+def test_versions_show_what_became_of_their_runs(golive: Golive, ids: dict[str, str]) -> None:
+    """For people and for programs."""
+    lines = golive("versions")[1].splitlines()
+    assert [line.split()[:4] for line in lines] == [
+        ["v1", "report", "rejected", "1"],
+        ["v1", "report", "succeeded", "1"],
+    ]
+    assert [(each["end"], sum(each["histogram"])) for each in json.loads(golive("versions", "-o", "json")[1])] == [
+        ("rejected", 1), ("succeeded", 1),
+    ]  # fmt: skip
+
+
 def test_what_is_not_there_is_said_in_one_line(golive: Golive, ids: dict[str, str], tmp_path: Path) -> None:
     """An unknown job, a store that does not exist (and is not made), a URL that is none."""
     for arguments, said in (

@@ -17,6 +17,7 @@ from golive.jobs.ports import JobStore
 from golive.jobs.stores.postgres import PostgresStore
 from golive.testing.jobs import JobStoreContract, claim, new_job
 from golive.testing.jobs_running import finished, until, working
+from golive.testing.jobs_split import SplitContract
 
 pytestmark = pytest.mark.process
 
@@ -27,7 +28,7 @@ def url(postgres_url: str) -> str:
     return postgres_url
 
 
-class TestPostgresStore(JobStoreContract):
+class TestPostgresStore(JobStoreContract, SplitContract):
     """In PostgreSQL."""
 
     @pytest.fixture
@@ -118,7 +119,7 @@ class TestPostgresStore(JobStoreContract):
         connection = await asyncpg.connect(self.url)
         await connection.execute("update golive_schema set version = 99")
         await connection.close()
-        with pytest.raises(StateError, match="expected version 2 or older, got 99"):
+        with pytest.raises(StateError, match="expected version 3 or older, got 99"):
             await stores[0].open()
         await stores[0].close()
 

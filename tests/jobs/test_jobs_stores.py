@@ -15,6 +15,7 @@ from golive.jobs.stores import store_for
 from golive.jobs.stores.memory import MemoryStore
 from golive.jobs.stores.sqlite import SqliteStore
 from golive.testing.jobs import JobStoreContract, claim, new_job
+from golive.testing.jobs_split import SplitContract
 
 
 class _Clock:
@@ -25,7 +26,7 @@ class _Clock:
         return time.time() + self.ahead
 
 
-class TestMemoryStore(JobStoreContract):
+class TestMemoryStore(JobStoreContract, SplitContract):
     """In memory."""
 
     @pytest.fixture
@@ -37,7 +38,7 @@ class TestMemoryStore(JobStoreContract):
         self.clock.ahead += seconds
 
 
-class TestSqliteStore(JobStoreContract):
+class TestSqliteStore(JobStoreContract, SplitContract):
     """In a file."""
 
     @pytest.fixture

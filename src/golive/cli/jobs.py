@@ -9,6 +9,7 @@ characters away from the terminal.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from golive.jobs.app import Jobs
 from golive.jobs.machine import State
 from golive.jobs.model import Job, JobId, is_job_id
 from golive.jobs.settings import JobsSettings
+from golive.jobs.split import Split
 from golive.jobs.stores.sqlite import SqliteStore
 from golive.timing import format_instant
 
@@ -133,6 +135,57 @@ def wait(settings: JobsSettings, job_id: str, timeout: float) -> int:
     if not job.state.terminal:
         return ExitCode.TIMEOUT
     return ExitCode.OK if job.state is State.SUCCEEDED else ExitCode.NO_GO
+
+
+@command.command()
+@click.argument("candidate", required=False)
+@click.argument("share", required=False, metavar="[SHARE%]")
+@click.option("--salt", help="Which jobs. Default: by the candidate's name. Keep it while the share grows.")
+@click.option("--end", is_flag=True, help="Every worker claims every job again.")
+@click.pass_obj
+def split(settings: JobsSettings, candidate: str | None, share: str | None, salt: str | None, end: bool) -> None:
+    """
+    Give workers of the version CANDIDATE a share of the jobs, such as 5%. Without arguments, say what the split is.
+
+    It holds from the next claim on, for all workers.
+    """
+    if (end and candidate) or (candidate is None) != (share is None):
+        raise UsageError("golive jobs split: expected CANDIDATE and SHARE%, or --end, or neither.")
+
+    async def work(jobs: Jobs) -> Split | None:
+        if candidate is not None and share is not None:
+            return await jobs.split_claims(candidate, _basis_points(share), salt=salt)
+        if end:
+            await jobs.end_split()
+        return await jobs.store.split()
+
+    now = _ask(settings, work)
+    said = "no split: every worker claims every job"
+    click.echo(f"{now.candidate} claims {now.share_basis_points / 100:g}% (salt {now.salt})" if now else said)
+
+
+def _basis_points(share: str) -> int:
+    """From ``5%`` or ``0.05%``; exact."""
+    found = re.fullmatch(r"(\d{1,3})(?:\.(\d{1,2}))?%", share, re.ASCII)
+    if found is None:
+        raise UsageError(f'split: share: expected a percentage such as "5%" or "0.5%", got {share!r}.')
+    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
+
+
+@command.command()
+@_format
+@click.pass_obj
+def versions(settings: JobsSettings, output: str) -> None:
+    """What became of the runs of each version, over all workers: counters that only grow."""
+    tallies = _ask(settings, lambda jobs: jobs.store.runs())
+    if output == "json":
+        click.echo(msgspec.json.encode(tallies).decode())
+        return
+    for each in tallies:
+        mean = each.seconds / each.runs * 1000
+        click.echo(f"{each.version or '-':<20} {each.kind:<20} {each.end:<9} {each.runs:>8} runs {mean:>10.1f} ms each")
+    if not tallies:
+        click.echo("no runs yet")
 
 
 @command.command()

@@ -23,6 +23,7 @@ from golive.jobs.handlers import Handler, canonical, describe, encode_result
 from golive.jobs.model import Job, JobId, NewJob, is_job_id, new_job_id
 from golive.jobs.ports import JobStore
 from golive.jobs.settings import JobsSettings, valid_name
+from golive.jobs.split import Split, new_split
 from golive.jobs.stats import Stats, queue_stats
 from golive.jobs.stores import store_for
 from golive.jobs.worker import Worker
@@ -216,7 +217,29 @@ class Jobs:
         """Plain numbers for metrics and autoscalers. Counting costs the store a scan of what waits."""
         await self._ensure_open()
         queues = await queue_stats(self.store, {handler.queue for handler in self.handlers.values()})
-        return Stats(queues, [worker.stats() for worker in self._workers])
+        workers = [worker.stats() for worker in self._workers]
+        return Stats(queues, workers, await self.store.runs(), await self.store.split())
+
+    async def split_claims(self, candidate: str, share_basis_points: int, *, salt: str | None = None) -> Split:
+        """
+        From now on workers of the version *candidate* claim this share of the jobs, and only those; all other workers
+        the rest. Safe to repeat; takes the place of an earlier rule.
+
+        Args:
+            share_basis_points: 0 (nothing; at once) to 10,000 (everything).
+            salt: which jobs; None means by the candidate's name. A share that grows keeps the jobs it had.
+
+        Raises: UsageError naming what is out of range.
+        """
+        split = new_split(candidate, share_basis_points, salt)
+        await self._ensure_open()
+        await self.store.set_split(split)
+        return split
+
+    async def end_split(self) -> None:
+        """Every worker claims every job again. Nothing changes where there is no split."""
+        await self._ensure_open()
+        await self.store.set_split(None)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:

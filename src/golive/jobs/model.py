@@ -119,6 +119,7 @@ class Settlement(msgspec.Struct, frozen=True):
     result: bytes | None = None
     failure: Failure | None = None
     delay_seconds: float = 0.0
+    run_seconds: float = 0.0
 
 
 class Rescue(msgspec.Struct, frozen=True):

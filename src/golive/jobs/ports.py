@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from golive.jobs.machine import State
 from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.split import Split
+from golive.jobs.tally import RunTally
 
 
 class JobStore(Protocol):
@@ -103,6 +105,18 @@ class JobStore(Protocol):
 
     async def oldest(self) -> dict[str, float]:
         """How many seconds the longest-waiting due job of each queue has been due; a queue without one is left out."""
+        ...
+
+    async def split(self) -> Split | None:
+        """The rule by which two versions of the workers share the claims, or None."""
+        ...
+
+    async def set_split(self, split: Split | None) -> None:
+        """From the next claim on, workers claim by *split* (see :mod:`golive.jobs.split`); None ends it."""
+        ...
+
+    async def runs(self) -> list[RunTally]:
+        """What became of the runs of each version, as counters that only grow, by version, kind and end."""
         ...
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:

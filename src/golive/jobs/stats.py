@@ -6,6 +6,8 @@ import msgspec
 
 from golive.jobs.machine import State
 from golive.jobs.ports import JobStore
+from golive.jobs.split import Split
+from golive.jobs.tally import RunTally
 
 
 class QueueStats(msgspec.Struct, frozen=True):
@@ -42,10 +44,15 @@ class WorkerStats(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """What :meth:`golive.jobs.Jobs.stats` returns: by queue, and the workers of this process."""
+    """
+    What :meth:`golive.jobs.Jobs.stats` returns: by queue, the workers of this process, and what became of the runs of
+    each version in all of them, with the split of claims between two versions if there is one.
+    """
 
     queues: dict[str, QueueStats]
     workers: list[WorkerStats]
+    runs: list[RunTally] = []
+    split: Split | None = None
 
 
 async def queue_stats(store: JobStore, known: set[str]) -> dict[str, QueueStats]:

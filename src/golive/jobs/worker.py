@@ -205,7 +205,7 @@ class Worker:
             outcome = await execute(run.handler, claim.payload, run.context, self._settings.result_bytes_max)
         except asyncio.CancelledError:  # the drain's patience is over, the lease is lost, or somebody asked for it
             if run.cancelled:
-                self._cancel(claim)
+                self._cancel(run)
             elif not run.lost:
                 self._hand_back(claim)
         else:
@@ -230,7 +230,7 @@ class Worker:
         self._typical_seconds += 0.1 * (max(seconds, 1e-6) - self._typical_seconds)
         if run.lost:
             return
-        settlement = self._settlement(run.claim, outcome)
+        settlement = self._settlement(run.claim, outcome, seconds)
         self._settler.add(settlement, run.claim)
         if settlement.event is Event.RETRY:
             asyncio.get_running_loop().call_later(settlement.delay_seconds + 0.001, self._wake.set)
@@ -241,9 +241,11 @@ class Worker:
             attempt=context.attempt, duration_seconds=round(seconds, 6), worker=self.name, **failure, **context.bound,
         )  # fmt: skip
 
-    def _settlement(self, claim: Claim, outcome: Outcome) -> Settlement:
+    def _settlement(self, claim: Claim, outcome: Outcome, seconds: float) -> Settlement:
         if outcome.failure is None:
-            return Settlement(claim.id, claim.worker, claim.fence, Event.SUCCEED, result=outcome.result)
+            return Settlement(
+                claim.id, claim.worker, claim.fence, Event.SUCCEED, result=outcome.result, run_seconds=seconds
+            )
         event = after_failure(claim.attempts, claim.attempts_max, outcome.failure.retryable)
         delay = retry_delay_seconds(
             claim.attempts, self._settings.backoff_base.total_seconds(), self._settings.backoff_max.total_seconds(),
@@ -251,7 +253,7 @@ class Worker:
         )  # fmt: skip
         return Settlement(
             claim.id, claim.worker, claim.fence, event, failure=outcome.failure,
-            delay_seconds=delay if event is Event.RETRY else 0.0,
+            delay_seconds=delay if event is Event.RETRY else 0.0, run_seconds=seconds,
         )  # fmt: skip
 
     def _overstay(self, run: _Run) -> Overstay | None:
@@ -260,7 +262,7 @@ class Worker:
             return None
         return Overstay(
             run.started + seconds + PATIENCE_SECONDS,
-            self._settlement(run.claim, Outcome(failure=timed_out(run.handler))),
+            self._settlement(run.claim, Outcome(failure=timed_out(run.handler)), seconds),
         )
 
     def _next(self) -> None:
@@ -274,8 +276,9 @@ class Worker:
         self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.HAND_BACK), claim)
         log.event("job.handed_back", job_id=claim.id, kind=claim.kind, attempt=claim.attempts, worker=self.name)
 
-    def _cancel(self, claim: Claim) -> None:
-        self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.CANCEL), claim)
+    def _cancel(self, run: _Run) -> None:
+        claim, seconds = run.claim, time.monotonic() - run.started
+        self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.CANCEL, run_seconds=seconds), claim)
         log.event("job.cancelled", job_id=claim.id, kind=claim.kind, attempt=claim.attempts, worker=self.name)
 
     def _settled(self, settlement: Settlement, claim: Claim, accepted: bool) -> None:
@@ -320,7 +323,10 @@ class Worker:
         for run in self._running.values():  # swallowed its cancellation, or a thread that cannot be stopped
             if not run.lost:
                 run.lost = True
-                (self._cancel if run.cancelled else self._hand_back)(run.claim)
+                if run.cancelled:
+                    self._cancel(run)
+                else:
+                    self._hand_back(run.claim)
 
     async def _rescue_for_ever(self) -> None:
         while True:

@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from golive.errors import UsageError
 from golive.jobs.machine import TRANSITIONS, Event, State, after_expiry, move, unless_cancelled
 from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.split import Split, may_claim
+from golive.jobs.tally import RunEnd, RunTally, duration_bucket, run_end, tallies
 
 
 class _Held(NamedTuple):
@@ -35,6 +37,8 @@ class MemoryStore:
         self._held: dict[JobId, _Held] = {}
         self._fences: Counter[JobId] = Counter()
         self._listeners: list[Callable[[], None]] = []
+        self._split: Split | None = None
+        self._runs: dict[tuple[str, str, str, int], tuple[int, float]] = {}
 
     async def open(self) -> None:
         """See the port."""
@@ -65,6 +69,7 @@ class MemoryStore:
         now = self._clock()
         with self._lock:
             due = [job for job in self._jobs.values() if job.state is State.PENDING and job.run_at <= now]
+            due = [job for job in due if may_claim(self._split, job.id, version)]
             chosen = [job for demand in demands for job in _first(demand.limit, _matching(due, demand))]
             return [self._claim(job, worker, now, lease_seconds, version) for job in _first(limit, chosen)]
 
@@ -147,6 +152,25 @@ class MemoryStore:
                     ages[job.queue] = max(ages.get(job.queue, 0.0), now - job.run_at)
         return ages
 
+    async def split(self) -> Split | None:
+        """See the port."""
+        return self._split
+
+    async def set_split(self, split: Split | None) -> None:
+        """See the port."""
+        self._split = split
+
+    async def runs(self) -> list[RunTally]:
+        """See the port."""
+        with self._lock:
+            return tallies((*key, *counts) for key, counts in self._runs.items())
+
+    def _tally(self, job: Job, end: RunEnd | None, seconds: float) -> None:
+        if end is not None:
+            key = (job.version or "", job.kind, str(end), duration_bucket(seconds))
+            runs, spent = self._runs.get(key, (0, 0.0))
+            self._runs[key] = (runs + 1, spent + seconds)
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         self._listeners.append(wake)
@@ -197,6 +221,7 @@ class MemoryStore:
         if not self._holds(settlement):
             return False
         job, now = self._jobs[settlement.id], self._clock()
+        self._tally(job, run_end(settlement.event, settlement.failure), settlement.run_seconds)
         state = move(job.state, unless_cancelled(settlement.event, job.cancel_requested))
         self._release(
             replace(
@@ -215,6 +240,7 @@ class MemoryStore:
         event = after_expiry(job.attempts, job.attempts_max, job.cancel_requested)
         state, now = move(job.state, event), self._clock()
         failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
+        self._tally(job, RunEnd.LOST, now - (job.started_at or now))
         self._release(
             replace(job, state=state, failure=failure, run_at=now, finished_at=now if state.terminal else None)
         )

@@ -13,6 +13,7 @@ worker's poll interval. After a fail-over the old connection is dropped as soon 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -24,14 +25,19 @@ from golive.errors import UnavailableError, UsageError
 from golive.jobs import log
 from golive.jobs.machine import Event, State, move
 from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.split import Split
 from golive.jobs.stores.group import Group
 from golive.jobs.stores.postgres_statements import Statements
+from golive.jobs.tally import KEPT_SECONDS, RunTally, run_end, tallies
 
+#: Rows a counter is spread over; two workers that meet on one wait for each other's commits, and nothing else.
+STRIPES = 64
 NOTIFY_SECONDS = 0.002
 RELISTEN_SECONDS = 1.0
 
 _LOST = msgspec.json.encode(Failure("worker_lost", "the worker that ran this job was lost", retryable=True))
 _RESCUED = (State.PENDING, State.FAILED, State.CANCELLED)
+_decode_split = msgspec.json.Decoder(Split).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_failure = msgspec.json.Decoder(Failure).decode
 
@@ -52,6 +58,7 @@ class PostgresStore:
         self._listening: asyncio.Task[None] | None = None
         self._ringing: asyncio.Task[None] | None = None
         self._rung = False
+        self._stripe = secrets.randbelow(STRIPES)
 
     async def open(self) -> None:
         """See the port."""
@@ -120,13 +127,15 @@ class PostgresStore:
             [each.failure and msgspec.json.encode(each.failure) for each in settlements],
             [state.terminal for state in states], [each.delay_seconds for each in settlements],
             [int(each.event is Event.HAND_BACK) for each in settlements],
+            [run_end(each.event, each.failure) for each in settlements], [each.run_seconds for each in settlements],
+            self._stripe,
         )  # fmt: skip
         accepted = {(row[0], row[1]) for row in rows}
         return [_take((each.id, each.fence), accepted) for each in settlements]
 
     async def rescue(self, limit: int) -> list[Rescue]:
         """See the port."""
-        rows = await self._fetch("quick", self._sql.rescue, limit, _LOST, *map(str, _RESCUED))
+        rows = await self._fetch("quick", self._sql.rescue, limit, _LOST, *map(str, _RESCUED), self._stripe)
         return [Rescue(JobId(id_), kind, State(state), worker, attempts) for id_, kind, state, worker, attempts in rows]
 
     async def report(self, reports: Sequence[tuple[Claim, Progress]]) -> None:
@@ -162,6 +171,23 @@ class PostgresStore:
     async def oldest(self) -> dict[str, float]:
         """See the port."""
         return dict(await self._fetch("read", self._sql.oldest))
+
+    async def split(self) -> Split | None:
+        """See the port."""
+        rows = await self._fetch("read", self._sql.split)
+        return _decode_split(rows[0][0]) if rows else None
+
+    async def set_split(self, split: Split | None) -> None:
+        """See the port."""
+        if split is None:
+            await self._fetch("settle", self._sql.end_split)
+        else:
+            await self._fetch("settle", self._sql.set_split, msgspec.json.encode(split).decode(), KEPT_SECONDS)
+        self._ring()
+
+    async def runs(self) -> list[RunTally]:
+        """See the port."""
+        return tallies(tuple(row) for row in await self._fetch("read", self._sql.runs))
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port. Call it on the loop that shall listen."""

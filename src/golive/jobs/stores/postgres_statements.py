@@ -10,6 +10,7 @@ the guard against illegal moves is in the trigger's WHEN clause, where it costs 
 from __future__ import annotations
 
 from golive.jobs.machine import LEGAL_MOVES, State
+from golive.jobs.tally import BOUNDS_SECONDS
 
 _STATES = ", ".join(f"'{state}'" for state in State)
 _MOVES = ", ".join(sorted(f"'{before}>{after}'" for before, after in LEGAL_MOVES))
@@ -55,6 +56,34 @@ _CANCEL_AND_PROGRESS = """
     create index $table_dead on $table (id) where state = 'failed';
 """
 
+_SPLIT_AND_RUNS = """
+    create table $table_control (name text primary key, value jsonb not null);
+    create table $table_runs (
+        version text not null, kind text not null, run_end text not null, bucket integer not null,
+        stripe integer not null, runs bigint not null, seconds float8 not null, updated_at timestamptz not null,
+        primary key (version, kind, run_end, bucket, stripe)
+    ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+"""
+
+#: Where a job is in the split: :func:`golive.jobs.split.bucket`.
+_BUCKET = (
+    "('x' || left(encode(sha256(convert_to((select salt from rule) || ':' || id::text, 'UTF8')), 'hex'), 8))"
+    "::bit(32)::bigint % 10000"
+)
+
+#: Counts what *done* (version, kind, run_end, seconds) holds. Workers count on stripes of their own, because rows they
+#: shared would make each wait for the other's fsync; in order, so that two of them cannot deadlock.
+_COUNT = """
+    counted as (
+        insert into $table_runs as tally (version, kind, run_end, bucket, stripe, runs, seconds, updated_at)
+        select coalesce(version, ''), kind, run_end, width_bucket(seconds, $bounds), $stripe, count(*), sum(seconds),
+               now()
+        from done where run_end is not null group by 1, 2, 3, 4 order by 1, 2, 3, 4
+        on conflict (version, kind, run_end, bucket, stripe) do update
+        set runs = tally.runs + excluded.runs, seconds = tally.seconds + excluded.seconds, updated_at = now()
+    )
+"""
+
 #: The columns of :class:`golive.jobs.model.Job`, in its order.
 _JOB = (
     "id::text, kind, queue, tenant, state, priority, extract(epoch from run_at)::float8, attempts, attempts_max, "
@@ -73,12 +102,21 @@ _SUBMIT = """
 """
 
 _CLAIM = """
-    with due as (
+    with rule as materialized (
+        select value->>'salt' as salt, (value->>'share_basis_points')::int as share,
+               value->>'candidate' is not distinct from $6 as candidate
+        from $table_control where name = 'split'
+    ), due as (
         select job.* from unnest($1::text[], $2::text[], $3::int[]) as demand (queue, kind, most)
         cross join lateral (
             select id, priority, run_at from $table
             where state = 'pending' and queue = demand.queue and kind = demand.kind and run_at <= now()
-            order by priority, run_at, id limit demand.most for update skip locked
+                and (not exists (select from rule)
+                     or ($bucket < (select share from rule)) = (select candidate from rule))
+            order by priority, run_at, id
+            limit case when exists (select from rule where share = case when candidate then 0 else 10000 end) then 0
+                       else demand.most end
+            for update skip locked
         ) as job
     ), chosen as materialized (
         select id from due order by priority, run_at, id limit $4
@@ -99,6 +137,7 @@ _EXTEND = """
 """
 
 _SETTLE = """
+    with done as (
     update $table as job
     set state = case when cancel_requested and not terminal then 'cancelled' else ended.state end,
         result = ended.result, failure = coalesce(ended.failure, job.failure),
@@ -106,23 +145,29 @@ _SETTLE = """
         finished_at = case when terminal or cancel_requested then now() end,
         attempts = attempts - uncounted, lease_until = null
     from unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::bytea[], $6::bytea[], $7::bool[], $8::float8[],
-                $9::int[])
-         as ended (id, worker, fence, state, result, failure, terminal, delay, uncounted)
+                $9::int[],
+                $10::text[], $11::float8[])
+         as ended (id, worker, fence, state, result, failure, terminal, delay, uncounted, run_end, seconds)
     where job.id = ended.id and job.worker = ended.worker and job.fence = ended.fence and lease_until is not null
-    returning job.id::text, job.fence
+    returning job.id::text as id, job.fence, version, kind, run_end, seconds
+    ), $count
+    select id, fence from done
 """
 
 _RESCUE = """
     with expired as materialized (
         select id from $table where state = 'running' and lease_until < now()
         order by lease_until limit $1 for update skip locked
-    )
+    ), done as (
     update $table as job
     set state = case when cancel_requested then $5 when attempts < attempts_max then $3 else $4 end, failure = $2,
         run_at = now(), lease_until = null,
         finished_at = case when attempts < attempts_max and not cancel_requested then null else now() end
     from expired where job.id = expired.id
-    returning job.id::text, kind, state, worker, attempts
+    returning job.id::text as id, kind, state, worker, attempts, version, 'lost' as run_end,
+              extract(epoch from now() - started_at)::float8 as seconds
+    ), $count
+    select id, kind, state, worker, attempts from done
 """
 
 _OLDEST = """
@@ -168,14 +213,19 @@ _DEPTH = """
 """
 
 
+def _counting(stripe: str) -> str:
+    bounds = f"array[{', '.join(map(repr, BOUNDS_SECONDS))}]::float8[]"
+    return _COUNT.replace("$bounds", bounds).replace("$stripe", f"{stripe}::int")
+
+
 class Statements:
     """The texts for one table. *table* has been checked by the settings: it is part of the SQL."""
 
     def __init__(self, table: str) -> None:
         def sql(text: str) -> str:
-            return text.replace("$table", table).replace("$job", _JOB)
+            return text.replace("$table", table).replace("$job", _JOB).replace("$bucket", _BUCKET)
 
-        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS)]
+        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS), sql(_SPLIT_AND_RUNS)]
         self.submit = sql(_SUBMIT)
         self.by_id = sql("select $job from $table where id = any($1::uuid[])")
         self.by_key = sql(
@@ -184,8 +234,8 @@ class Statements:
         )
         self.claim = sql(_CLAIM)
         self.extend = sql(_EXTEND)
-        self.settle = sql(_SETTLE)
-        self.rescue = sql(_RESCUE)
+        self.settle = sql(_SETTLE.replace("$count", _counting("$12")))
+        self.rescue = sql(_RESCUE.replace("$count", _counting("$6")))
         self.depth = sql(_DEPTH)
         self.oldest = sql(_OLDEST)
         self.report = sql(_REPORT)
@@ -193,6 +243,17 @@ class Statements:
         self.request = sql(_REQUEST)
         self.requested = sql(_REQUESTED)
         self.redrive = sql(_REDRIVE)
+        self.split = sql("select value::text from $table_control where name = 'split'")
+        self.set_split = sql(
+            "with forgotten as (delete from $table_runs where updated_at < now() - make_interval(secs => $2)) "
+            "insert into $table_control values ('split', $1::text::jsonb) "
+            "on conflict (name) do update set value = excluded.value"
+        )
+        self.end_split = sql("delete from $table_control where name = 'split'")
+        self.runs = sql(
+            "select version, kind, run_end, bucket, sum(runs)::bigint, sum(seconds) from $table_runs "
+            "group by 1, 2, 3, 4"
+        )
         self.page: dict[State | None, str] = {None: sql(_PAGE.replace("$state", "true"))}
         for state in State:  # part of the text, so that the partial indexes serve it
             self.page[state] = sql(_PAGE.replace("$state", f"state = '{state}'"))

@@ -24,8 +24,10 @@ from golive.db.sqlite import Connection, connect, migrate, storage_errors
 from golive.errors import UsageError
 from golive.jobs.machine import State
 from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.split import Split, bucket
 from golive.jobs.stores import sqlite_statements as statements
 from golive.jobs.stores.lane import Lane
+from golive.jobs.tally import RunTally
 
 T = TypeVar("T")
 
@@ -134,6 +136,18 @@ class SqliteStore:
         """See the port."""
         return await self._read(partial(self._sql.oldest, now=self._clock()))
 
+    async def split(self) -> Split | None:
+        """See the port."""
+        return await self._read(self._sql.split)
+
+    async def set_split(self, split: Split | None) -> None:
+        """See the port."""
+        await self._write(partial(self._sql.set_split, split=split, now=self._clock()))
+
+    async def runs(self) -> list[RunTally]:
+        """See the port."""
+        return await self._read(self._sql.runs)
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         assert self._watch, "open() comes first"
@@ -149,6 +163,7 @@ class SqliteStore:
 
     def _connect(self) -> tuple[Connection, Connection]:
         writing = connect(self.path, check_same_thread=False)
+        writing.create_function("golive_bucket", 2, bucket, deterministic=True)
         migrate(writing, self._sql.steps, f"jobs:{self._sql.table}")
         return writing, connect(self.path, create=False, check_same_thread=False)
 

@@ -16,6 +16,8 @@ import msgspec
 from golive.db.sqlite import Connection
 from golive.jobs.machine import LEGAL_MOVES, Event, State, after_expiry, move
 from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.split import Split, shut_out
+from golive.jobs.tally import KEPT_SECONDS, RunEnd, RunTally, duration_bucket, run_end, tallies
 
 _SCHEMA = """
     create table $table (
@@ -58,12 +60,21 @@ _CANCEL_AND_PROGRESS = """
     create index $table_dead on $table (id) where state = 'failed';
 """
 
+_SPLIT_AND_RUNS = """
+    create table $table_control (name text primary key, value text not null) without rowid;
+    create table $table_runs (
+        version text not null, kind text not null, run_end text not null, bucket integer not null,
+        runs integer not null, seconds real not null, updated_at real not null,
+        primary key (version, kind, run_end, bucket)
+    ) without rowid;
+"""
+
 _PAGE = "select $job from $table where $state and (?1 is null or kind = ?1) and id < ?2 order by id desc limit ?3"
 
 #: What one demand finds.
 _DUE = (
     "select * from (select id, priority, run_at from $table where state = 'pending' and queue = ? and kind = ? "
-    "and run_at <= ? order by priority, run_at, id limit ?)"
+    "and run_at <= ?$mine order by priority, run_at, id limit ?)"
 )
 
 #: The columns of :class:`Job`, in its order.
@@ -73,6 +84,7 @@ _JOB = (
 )
 
 _decode_failure = msgspec.json.Decoder(Failure).decode
+_decode_split = msgspec.json.Decoder(Split).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -87,6 +99,7 @@ class Statements:
         self.steps = [
             self._sql(_SCHEMA.replace("$states", states).replace("$moves", moves)),
             self._sql(_CANCEL_AND_PROGRESS),
+            self._sql(_SPLIT_AND_RUNS),
         ]
         self._insert = self._sql(
             "insert into $table (id, kind, queue, tenant, state, priority, run_at, attempts_max, payload, created_at, "
@@ -107,10 +120,19 @@ class Statements:
             "update $table set state = iif(?1 = 'pending' and cancel_requested, 'cancelled', ?1), result = ?2, "
             "failure = coalesce(?3, failure), run_at = coalesce(?4, run_at), attempts = attempts - ?6, "
             "finished_at = iif(?1 = 'pending' and not cancel_requested, null, ?5), lease_until = null "
-            "where id = ? and worker = ? and fence = ? and state = 'running'"
+            "where id = ? and worker = ? and fence = ? and state = 'running' returning kind, version"
         )
+        self._tally = self._sql(
+            "insert into $table_runs values (?1, ?2, ?3, ?4, 1, ?5, ?6) on conflict do update set runs = runs + 1, "
+            "seconds = seconds + ?5, updated_at = ?6"
+        )
+        self._runs = self._sql("select version, kind, run_end, bucket, runs, seconds from $table_runs")
+        self._forget = self._sql("delete from $table_runs where updated_at < ?")
+        self._split = self._sql("select value from $table_control where name = 'split'")
+        self._set_split = self._sql("insert or replace into $table_control values ('split', ?)")
+        self._end_split = self._sql("delete from $table_control where name = 'split'")
         self._expired = self._sql(
-            "select id, kind, worker, attempts, attempts_max, cancel_requested from $table "
+            "select id, kind, worker, attempts, attempts_max, cancel_requested, version, started_at from $table "
             "where state = 'running' and lease_until < ? order by lease_until limit ?"
         )
         self._release = self._sql(
@@ -156,11 +178,13 @@ class Statements:
         now: float, lease_until: float,
     ) -> list[Claim]:  # fmt: skip
         """See the port."""
-        if not demands:
+        split = self.split(connection)
+        if not demands or shut_out(split, version):
             return []
-        wanted = [value for demand in demands for value in (demand.queue, demand.kind, now, demand.limit)]
+        mine = () if split is None else (split.salt, split.share_basis_points, version == split.candidate)
+        wanted = [value for demand in demands for value in (demand.queue, demand.kind, now, *mine, demand.limit)]
         rows = connection.execute(
-            self._claim_sql(len(demands)), (worker, lease_until, version, now, *wanted, limit)
+            self._claim_sql(len(demands), split is not None), (worker, lease_until, version, now, *wanted, limit)
         ).fetchall()
         rows.sort()  # (priority, run_at, id, ...): "returning" promises no order
         return [
@@ -178,16 +202,19 @@ class Statements:
 
     def settle(self, connection: Connection, *, settlements: Sequence[Settlement], now: float) -> list[bool]:
         """See the port."""
-        return [connection.execute(self._settle, _settling(each, now)).rowcount == 1 for each in settlements]
+        return [self._settle_one(connection, each, now) for each in settlements]
 
     def rescue(self, connection: Connection, *, limit: int, now: float) -> list[Rescue]:
         """See the port."""
         rescues = []
-        for id_, kind, worker, attempts, most, cancel in connection.execute(self._expired, (now, limit)).fetchall():
+        for id_, kind, worker, attempts, most, cancel, version, started_at in connection.execute(
+            self._expired, (now, limit)
+        ).fetchall():
             state = move(State.RUNNING, after_expiry(attempts, most, bool(cancel)))
             failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
             finished_at = now if state.terminal else None
             connection.execute(self._release, (state, _encode(failure).decode(), now, finished_at, id_))
+            self._count(connection, version, kind, RunEnd.LOST, now - started_at, now)
             rescues.append(Rescue(id_, kind, state, worker, attempts))
         return rescues
 
@@ -230,6 +257,34 @@ class Statements:
         """See the port."""
         return dict(connection.execute(self._oldest, (now,)).fetchall())
 
+    def split(self, connection: Connection) -> Split | None:
+        """See the port."""
+        row = connection.execute(self._split).fetchone()
+        return _decode_split(row[0]) if row else None
+
+    def set_split(self, connection: Connection, *, split: Split | None, now: float) -> None:
+        """See the port."""
+        connection.execute(self._forget, (now - KEPT_SECONDS,))
+        if split is None:
+            connection.execute(self._end_split)
+        else:
+            connection.execute(self._set_split, (_encode(split).decode(),))
+
+    def runs(self, connection: Connection) -> list[RunTally]:
+        """See the port."""
+        return tallies(connection.execute(self._runs))
+
+    def _settle_one(self, connection: Connection, settlement: Settlement, now: float) -> bool:
+        row = connection.execute(self._settle, _settling(settlement, now)).fetchone()
+        if row and (end := run_end(settlement.event, settlement.failure)):
+            self._count(connection, row[1], row[0], end, settlement.run_seconds, now)
+        return row is not None
+
+    def _count(
+        self, connection: Connection, version: str | None, kind: str, end: RunEnd, seconds: float, now: float
+    ) -> None:
+        connection.execute(self._tally, (version or "", kind, end, duration_bucket(seconds), seconds, now))
+
     def _sql(self, text: str) -> str:
         return text.replace("$table", self.table).replace("$job", _JOB)
 
@@ -249,9 +304,10 @@ class Statements:
         earlier = connection.execute(self._by_key, (new.tenant, new.kind, new.idempotency_key)).fetchone()
         return Submission(_job(earlier or connection.execute(self._by_id, (new.id,)).fetchone()), created=False)
 
-    def _claim_sql(self, demands: int) -> str:
+    def _claim_sql(self, demands: int, split: bool) -> str:
         """Per demand a walk of the pending index that stops at its limit; together ordered and cut once more."""
-        return self._claim.replace("$due", " union all ".join([_DUE] * demands)).replace("$table", self.table)
+        due = _DUE.replace("$mine", " and (golive_bucket(id, ?) < ?) = ?" if split else "")
+        return self._claim.replace("$due", " union all ".join([due] * demands)).replace("$table", self.table)
 
 
 def _settling(settlement: Settlement, now: float) -> tuple[Any, ...]:
