@@ -16,6 +16,7 @@ from typing import Any
 from golive.config import Settings
 from golive.config import sections as config
 from golive.config.children import service_environ
+from golive.config.origins import DEFAULT
 from golive.config.slo import write_table
 from golive.errors import ConfigError, GoliveError
 from golive.gates import CorsProbe, HealthProbe, LoadProbe, SmokeRequest, Target, run_gates
@@ -29,6 +30,7 @@ from golive.rollout.deployers.releases_tree import TreeReleases
 from golive.rollout.deployers.settings import DeploySettings
 from golive.rollout.desk import Approvals, Desk
 from golive.rollout.evidence.envoy import BOUNDS, EnvoyEvidence
+from golive.rollout.evidence.envoy_requests import RequestTap
 from golive.rollout.journal import Journal
 from golive.rollout.judge import Judge
 from golive.rollout.machine import State
@@ -38,6 +40,7 @@ from golive.rollout.ports import Arm, GateVerdict
 from golive.rollout.routers.envoy import EnvoyRouter
 from golive.rollout.routers.envoy_gateway import EnvoyGateway
 from golive.rollout.routers.envoy_settings import GatewaySettings
+from golive.rollout.routers.envoy_tap import SOCKET_PATH_MAX
 from golive.rollout.session import EVERY_ROUTE, Judging
 from golive.timing import Clock, SystemClock
 
@@ -52,6 +55,7 @@ class Station:
     settings: Settings
     journal: Journal
     gateway: EnvoyGateway
+    tap: RequestTap
     deployer: ProcessDeployer
     controller: Controller
     desk: Desk
@@ -80,21 +84,24 @@ def station(settings: Settings, *, clock: Clock | None = None) -> Station:
     clock = clock or SystemClock()
     journal = open_journal(settings)
     gateway = EnvoyGateway(settings.state_dir / "gateway", gateway_settings(settings))
+    routes = routes_of(settings)
+    tap = RequestTap(gateway, [route for route in routes if route != EVERY_ROUTE])
     deployer = ProcessDeployer(settings.state_dir / "processes", deploy_settings(settings))
     controller = Controller(
         settings.service,
         journal=journal,
         router=EnvoyRouter(gateway),
-        evidence=EnvoyEvidence(gateway),
+        evidence=EnvoyEvidence(gateway, tap=tap),
         deployer=deployer,
         judges=make_judge,
         clock=clock,
         pace=pace(settings),
         gatekeeper=Preflight(settings) if settings.gates.preflight else None,
+        routes=routes,
     )
     groups = {group: tuple(people) for group, people in settings.approvals.groups.items()}
     approvals = Approvals(groups, settings.approvals.prevent_self_review)
-    return Station(settings, journal, gateway, deployer, controller, Desk(controller, approvals))
+    return Station(settings, journal, gateway, tap, deployer, controller, Desk(controller, approvals))
 
 
 # ---- settings of the rooms
@@ -103,6 +110,8 @@ def station(settings: Settings, *, clock: Clock | None = None) -> Station:
 def gateway_settings(settings: Settings) -> GatewaySettings:
     """``[gateway]`` as the router knows it."""
     gateway = settings.gateway
+    socket = settings.state_dir / "gateway" / "tap.sock"
+    too_long = len(str(socket).encode()) > SOCKET_PATH_MAX and settings.origin("gateway", "request_tap") == DEFAULT
     return GatewaySettings(
         service=settings.service,
         host=gateway.host,
@@ -115,6 +124,7 @@ def gateway_settings(settings: Settings) -> GatewaySettings:
         idle_timeout=gateway.idle_timeout,
         connect_timeout=gateway.connect_timeout,
         health_path=settings.deploy.ready_path,
+        request_tap=gateway.request_tap and not too_long,  # asked for in the file, the gateway says what is wrong
     )
 
 
@@ -230,7 +240,14 @@ def judging_of(settings: Settings) -> dict[str, Any]:
         "tick_s": rollout.tick.total_seconds(),
         "pace": rollout.pace,
         "options": dict(rollout.judge),
+        "routes": list(routes_of(settings)),
     }
+
+
+def routes_of(settings: Settings) -> tuple[str, ...]:
+    """The routes that rows of the table name, and the one of everything else."""
+    named = dict.fromkeys(row.route for row in settings.slo.values() if row.route is not None)
+    return (*named, EVERY_ROUTE)
 
 
 def make_judge(state: State, stored: dict[str, Any] | None) -> Judging:
@@ -250,7 +267,7 @@ def make_judge(state: State, stored: dict[str, Any] | None) -> Judging:
         slo=slo,
         tick_s=float(judging.get("tick_s", 5.0)),
         histogram_bounds=BOUNDS,
-        routes=(EVERY_ROUTE,),
+        routes=tuple(judging.get("routes", (EVERY_ROUTE,))),
         pace=str(judging.get("pace", "careful")),
         **options,
     )

@@ -15,7 +15,7 @@ from golive.errors import UnavailableError
 from golive.load import LoadPlan, RequestSpec, run
 from golive.rollout.evidence import envoy_requests
 from golive.rollout.evidence.envoy import EnvoyEvidence
-from golive.rollout.evidence.envoy_requests import Account, RequestTap
+from golive.rollout.evidence.envoy_requests import Account, Clients, RequestTap
 from golive.rollout.ports import WEIGHT_MAX, Split
 from golive.rollout.routers.envoy_gateway import EnvoyGateway
 from golive.rollout.routers.envoy_tap import Request, requests_in
@@ -83,7 +83,7 @@ def test_nonsense_is_no_request(batch: bytes):
 
 
 def test_a_client_that_fails_often_fails_once():
-    """A retry loop of one client is one bad unit, and a client that failed stays bad."""
+    """A retry loop of one client is one bad unit, also over many looks; a well one counts once in each."""
     account = Account()
     for status in (500, 500, 200, 503):
         account.add(Request("c", status, frozenset(), 0.1, "GET", "/", "loop"), "*")
@@ -91,6 +91,45 @@ def test_a_client_that_fails_often_fails_once():
     account.add(Request("c", 0, frozenset({"DC"}), 0.1, "GET", "/", "impatient"), "*")
     assert (account.requests, account.errors) == ({"*": 5}, {"*": 3})
     assert (account.units, account.bad_units, account.abandoned) == (2, 1, 1)
+    account.look()
+    for client in ("loop", "calm", "calm"):
+        account.add(Request("c", 200, frozenset(), 0.1, "GET", "/", client), "*")
+    assert (account.units, account.bad_units) == (3, 1)
+
+
+def test_who_failed_on_one_version_is_no_news_on_the_other_until_well_for_long():
+    """The first failure counts where it happened, for every version alike; ten minutes without one forgive it."""
+    now = [0.0]
+    clients = Clients(lambda: now[0])
+    stable, candidate = Account(clients), Account(clients)
+    failure = Request("c", 500, frozenset(), 0.1, "POST", "/a", "frail")
+    for at in (0.0, 300.0, 800.0):
+        now[0] = at
+        stable.add(failure, "POST /a")
+        candidate.add(failure, "POST /a")
+    assert (stable.bad_units, candidate.bad_units, candidate.errors) == (1, 0, {})
+    now[0] = 1400.0
+    candidate.add(failure, "POST /a")
+    assert (candidate.units, candidate.bad_units, candidate.errors) == (1, 1, {"POST /a": 1})
+
+
+def test_a_client_seen_for_long_counts_when_it_fails_at_last():
+    """A late regression among clients that come back: never more bad units in a look than units."""
+    account = Account()
+    for status in (200, 200, 500):
+        account.look()
+        before = account.units, account.bad_units
+        account.add(Request("c", status, frozenset(), 0.1, "GET", "/", "regular"), "*")
+        assert account.units - before[0] == 1
+    assert (account.units, account.bad_units) == (3, 1)
+
+
+def test_a_request_of_an_unknown_client_counts_by_itself():
+    """Without an identity nobody can be recognised, and nobody is lost."""
+    account = Account()
+    for status in (200, 500, 500):
+        account.add(Request("c", status, frozenset(), 0.1, "GET", "/", ""), "*")
+    assert (account.units, account.bad_units) == (3, 2)
 
 
 def test_clients_are_told_apart_up_to_a_limit(monkeypatch: pytest.MonkeyPatch):
@@ -117,7 +156,7 @@ async def test_clients_are_known_by_header_by_cookie_and_by_the_id_they_are_give
     before = await _heard(tap, 4)
     assert (before.units, before.bad_units) == (2, 1)
     await client.get("/fail", {"cookie": f"a=b; {cookie}"})
-    await client.get("/", {"x-user-id": "bert", "cookie": cookie})
+    await client.get("/", {"x-user-id": "bert", "cookie": cookie})  # the header wins: a third client
     after = await _heard(tap, 6)
     assert (after.units, after.bad_units) == (3, 2)
 
@@ -214,6 +253,33 @@ async def test_without_a_listener_nobody_waits_and_the_next_one_begins_anew(tapp
         assert tapped.gateway.tap_path.stat().st_mode & 0o077 == 0
     finally:
         await later.close()
+
+
+@pytest.mark.process
+async def test_a_deaf_tap_is_not_believed_until_it_hears_again(tapped: EnvoyWorld, tap: RequestTap):
+    """Its socket was taken away: plain counters in another epoch, then, opened anew, clients in a third one."""
+    evidence = EnvoyEvidence(tapped.gateway, tap=tap)
+    await tapped.send(3)
+    await _heard(tap, 3)
+    epochs = [(await evidence.sample()).epoch]
+    tapped.gateway.tap_path.unlink()
+    await tapped.send(30)
+
+    async def units() -> int | None:
+        sample = await evidence.sample()
+        epochs.append(sample.epoch)
+        return sample.arms["v2"].units
+
+    async def deaf() -> bool:
+        return await units() is None
+
+    async def hears_again() -> bool:
+        await tapped.send(1)
+        return await units() is not None
+
+    await eventually(deaf)
+    await eventually(hears_again)
+    assert len(dict.fromkeys(epochs)) == 3
 
 
 async def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path):

@@ -87,6 +87,16 @@ class Project:
             check=False,
         )
 
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """``golive WORDS``, going on."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "golive", *words],
+            cwd=self.folder,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
     def ok(self, *words: str) -> str:
         """As :meth:`run`, and it must succeed."""
         done = self.run(*words)
@@ -122,6 +132,20 @@ class Project:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
+
+    def send(self, method: str, path: str, **headers: str) -> tuple[int, str]:
+        """One request through the gateway; its status and the version that answered."""
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        request = urllib.request.Request(self.url() + path, method=method, headers=named)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, answer.headers.get("x-golive-served-by", "")
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers.get("x-golive-served-by", "")
+
+    def served_by(self, path: str, **headers: str) -> str:
+        """Which version answers such a request."""
+        return self.send("GET", path, **headers)[1]
 
     def load(self, path: str, rate: float = 60) -> subprocess.Popen[str]:
         """Clients until they are terminated; the last line is the report."""

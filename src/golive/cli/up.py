@@ -56,10 +56,13 @@ async def _run(post: Station, first_version: str, *, keep: bool) -> None:
         _refuse_a_second(post)
         stop = _on_signals()
         await post.gateway.up()
+        if post.gateway.settings.request_tap:
+            await post.tap.open()
         narrator = Narrator()
         post.controller.entries = lambda entry: _tell(entry, narrator)
         await _serve(post, first_version, stop)
     finally:
+        await post.tap.close()
         if not keep and _mine_to_stop(post):
             await stop_all(post)
         post.journal.close()

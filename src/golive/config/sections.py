@@ -87,6 +87,7 @@ class Gateway(Section):
     request_timeout: PositiveDuration = _seconds(15)
     idle_timeout: PositiveDuration = _seconds(4)
     connect_timeout: PositiveDuration = _seconds(1)
+    request_tap: Switch = True
 
 
 class Stage(Section):
@@ -142,6 +143,7 @@ class Jobs(Section):
 class Chassis(Section):
     """Mirrors :class:`golive.chassis.settings.ChassisSettings`, where the reasons stand."""
 
+    platform: Literal["", "kubernetes", "cloud-run", "ecs", "systemd"] = ""
     lame_duck: Duration = _seconds(3)
     grace: Duration = _seconds(25)
     boot_linger: Duration = _seconds(2)
@@ -168,6 +170,16 @@ class Chassis(Section):
     cors_credentials: Switch = False
     cors_max_age: PositiveDuration = _seconds(600)
     require_auth: Switch = False
+    jwt_secret: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_leeway: Duration = _seconds(30)
+    jwt_tenant_claim: str = "tenant"
+    api_key_hashes: list[str] = Field(default=[])
+    error_file: str = ""
+    trusted_proxies: list[str] = Field(default=["127.0.0.1", "::1"])
+    rate_limit: str = ""
+    idempotency_store: str = "memory"
     redis_url: str | None = None
     rate_limit_redis_url: str | None = None
     sentry_dsn: str | None = None

@@ -143,7 +143,9 @@ class Controller:
             self.state, judge = stored
             self.current = self.state.stable
             if judge is not None:
-                self.session = Session.restore(judge, self.state, self.judges, self.routes, len(self.evidence.bounds))
+                self.session = Session.restore(
+                    judge, self.state, self.judges, self._routes_of(self.state), len(self.evidence.bounds)
+                )
 
     async def _lower_what_is_down(self, state: State) -> None:
         """No traffic for a candidate that has to be started again first; it gets its share back when it is ready."""
@@ -269,9 +271,13 @@ class Controller:
     def _open_session(self, state: State) -> None:
         if self.session is None and state.stage >= 0:
             bounds = len(self.evidence.bounds)
-            self.session = Session(self.judges(state, None), state.entered_at, self.routes, bounds)
+            self.session = Session(self.judges(state, None), state.entered_at, self._routes_of(state), bounds)
             self.session.teach(state, self._history)
             self._decide(ev.Taught(at=self.clock.now(), session=self.session.to_dict()))
+
+    def _routes_of(self, state: State) -> tuple[str, ...]:
+        """The routes the rollout's judge tells apart: those of the table it was started with."""
+        return tuple(state.judging.get("routes", self.routes))
 
     async def _sample(self) -> None:
         """One tick: read the counters, judge them, and notice whether the traffic is still what we made it."""
@@ -284,8 +290,19 @@ class Controller:
         if state is None or state.stage < 0:
             self._history.append(sample)
         elif state.phase in _STEADY and self.session is not None:
-            self.tell(self.session.look(state, sample))
+            self._look(state, self.session, sample)
         await self._notice_drift()
+
+    def _look(self, state: State, session: Session, sample: Sample) -> None:
+        if missing := session.missing(state, sample):
+            self._hold(missing)
+        elif session.fits(state, sample):
+            self.tell(session.look(state, sample))
+        else:
+            self._hold("the evidence changed between clients and requests; judging begins anew")
+            self.session = None
+            self._history.clear()
+            self._open_session(state)
 
     def _hold(self, why: str) -> None:
         if self.state is not None and self.state.phase in _STEADY:

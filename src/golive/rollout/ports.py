@@ -66,8 +66,9 @@ class ArmSample(msgspec.Struct, frozen=True):
             not cumulated over buckets. Requests that ran into the gateway's time-out count in the last bucket.
         active: requests in flight now.
         healthy: whether the gateway's own health check finds the version fit for traffic; None when it has not looked.
-        units: different clients that were answered, of all routes; None when the source cannot tell them apart.
-        bad_units: of these, the ones with at least one failed request.
+        units: clients that had not failed lately, on any version, each counted once per reading, of all routes; None
+            when the source cannot tell clients apart.
+        bad_units: of these, the ones that failed: for each client the first failure, where it happened.
     """
 
     requests: dict[str, int]

@@ -34,7 +34,8 @@ class Snapshot(msgspec.Struct, frozen=True):
         stage_age: seconds at this weight.
         requests, errors: (2, routes) counts.
         latency: (2, buckets) counts, not cumulated over buckets.
-        epoch: changes when the counters began again from zero.
+        epoch: of the sample. The counters here go on over it: what was counted before is carried along.
+        units, bad_units: clients at risk and those that failed, (2,); None when the evidence does not count clients.
     """
 
     t: float
@@ -45,6 +46,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     errors: tuple[tuple[int, ...], tuple[int, ...]]
     latency: tuple[tuple[int, ...], tuple[int, ...]]
     epoch: str = ""
+    units: tuple[int, int] | None = None
+    bad_units: tuple[int, int] | None = None
 
 
 class RowDecision(Protocol):
@@ -112,12 +115,32 @@ class Session:
         self.began_at = began_at
         self.routes = tuple(routes) or (EVERY_ROUTE,)
         self.buckets = bounds + 1
+        self.units: bool | None = None
+        self.thread = Thread()
 
     def teach(self, state: State, history: Iterable[Sample]) -> None:
         """Show the judge what stable did before the candidate had traffic."""
-        for sample in history:
-            if sample.at < self.began_at and state.stable in sample.arms:
+        usable = [sample for sample in history if sample.at < self.began_at and state.stable in sample.arms]
+        if usable:
+            self.units = _has_units(usable[-1].arms[state.stable])
+        for sample in usable:
+            if _has_units(sample.arms[state.stable]) == self.units:
                 self.judge.observe(self.snapshot(state, sample, before=True))
+
+    def missing(self, state: State, sample: Sample) -> str:
+        """Why *sample* cannot be judged: the version it says nothing about. Empty when it can."""
+        missing = [version for version in (state.stable, state.candidate) if version not in sample.arms]
+        return f"no evidence: the gateway has no counts of {' and '.join(missing)}" if missing else ""
+
+    def fits(self, state: State, sample: Sample) -> bool:
+        """
+        Whether *sample* counts what the judge was taught to count. Failures of clients and failed requests are not the
+        same thing; when one takes the place of the other, a new judge has to begin.
+        """
+        units = all(_has_units(sample.arms[version]) for version in (state.stable, state.candidate))
+        if self.units is None:
+            self.units = units
+        return self.units == units
 
     def look(self, state: State, sample: Sample) -> ev.Verdict:
         """Judge one sample of the stage *state* is in."""
@@ -140,31 +163,96 @@ class Session:
     def snapshot(self, state: State, sample: Sample, *, before: bool = False) -> Snapshot:
         """*sample* as the judge reads it."""
         arms = (sample.arms.get(state.stable), None if before else sample.arms.get(state.candidate))
+        counts = self.thread.go_on(sample.epoch, [self._counts(arm) for arm in arms])
+        stable, candidate = counts
         return Snapshot(
             t=(sample.at - self.began_at).total_seconds(),
             stage=-1 if before else state.stage,
             weight=0.0 if before else state.weight / WEIGHT_MAX,
             stage_age=0.0 if before else max(0.0, (sample.at - state.entered_at).total_seconds()),
-            requests=(self._by_route(arms[0], "requests"), self._by_route(arms[1], "requests")),
-            errors=(self._by_route(arms[0], "errors"), self._by_route(arms[1], "errors")),
-            latency=(self._buckets(arms[0]), self._buckets(arms[1])),
+            requests=(stable[self._requests], candidate[self._requests]),
+            errors=(stable[self._errors], candidate[self._errors]),
+            latency=(stable[self._latency], candidate[self._latency]),
             epoch=sample.epoch,
+            units=(stable[-2], candidate[-2]) if self.units else None,
+            bad_units=(stable[-1], candidate[-1]) if self.units else None,
         )
 
-    def _by_route(self, arm: ArmSample | None, field: str) -> tuple[int, ...]:
-        counts: dict[str, int] = getattr(arm, field) if arm else {}
-        return tuple(counts.get(route, 0) for route in self.routes)
+    # Where the counters of one version are in its row of numbers: requests, errors, latency, units, bad units.
 
-    def _buckets(self, arm: ArmSample | None) -> tuple[int, ...]:
-        return tuple(arm.latency) if arm else (0,) * self.buckets
+    @property
+    def _requests(self) -> slice:
+        return slice(0, len(self.routes))
+
+    @property
+    def _errors(self) -> slice:
+        return slice(len(self.routes), 2 * len(self.routes))
+
+    @property
+    def _latency(self) -> slice:
+        return slice(2 * len(self.routes), -2)
+
+    def _counts(self, arm: ArmSample | None) -> tuple[int, ...]:
+        if arm is None:
+            return (0,) * (2 * len(self.routes) + self.buckets + 2)
+        by_route = (*self._by_route(arm.requests), *self._by_route(arm.errors))
+        return (*by_route, *arm.latency, arm.units or 0, arm.bad_units or 0)
+
+    def _by_route(self, counts: dict[str, int]) -> tuple[int, ...]:
+        """One count per route of the judge; what belongs to none of them is in the count of all the others."""
+        named = {route: counts.get(route, 0) for route in self.routes if route != EVERY_ROUTE}
+        others = sum(counts.values()) - sum(named.values())
+        return tuple(named.get(route, others) for route in self.routes)
 
     def to_dict(self) -> dict[str, Any]:
         """What :meth:`restore` needs, as JSON."""
-        return {"began_at": format_instant(self.began_at), "judge": self.judge.to_dict()}
+        return {
+            "began_at": format_instant(self.began_at),
+            "judge": self.judge.to_dict(),
+            "units": self.units,
+            "thread": msgspec.to_builtins(self.thread),
+        }
 
     @classmethod
     def restore(
         cls, stored: dict[str, Any], state: State, maker: JudgeMaker, routes: Sequence[str], bounds: int
     ) -> Session:
         """The session that was stored by another controller, or by this one before it died."""
-        return cls(maker(state, stored["judge"]), parse_instant(stored["began_at"]), routes, bounds)
+        session = cls(maker(state, stored["judge"]), parse_instant(stored["began_at"]), routes, bounds)
+        session.units = stored.get("units")
+        session.thread = msgspec.convert(stored.get("thread", {}), Thread)
+        return session
+
+
+def _has_units(arm: ArmSample) -> bool:
+    return arm.units is not None and arm.bad_units is not None
+
+
+class Thread(msgspec.Struct):
+    """
+    Counters that go on over a restart of whoever counts. The first reading of an epoch adds nothing: what happened in
+    between is not known, and is neither good nor bad.
+
+    Attributes:
+        epoch: of the last reading.
+        base: what the source said at the first reading of this epoch.
+        carried: what was counted by then; *last* what was said last. All (versions, counters).
+    """
+
+    epoch: str | None = None
+    base: list[list[int]] = []
+    carried: list[list[int]] = []
+    last: list[list[int]] = []
+
+    def go_on(self, epoch: str, counts: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+        """*counts* as if the counters had never begun again."""
+        if self.epoch is None:
+            self.base = self.carried = [[0] * len(row) for row in counts]
+        elif epoch != self.epoch:
+            self.base, self.carried = [list(row) for row in counts], self.last
+        self.epoch = epoch
+        self.last = [
+            [carried + now - base for carried, now, base in zip(*rows, strict=True)]
+            for rows in zip(self.carried, counts, self.base, strict=True)
+        ]
+        return [tuple(row) for row in self.last]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +37,9 @@ it" exact, and that is the question a verdict asks.
 FINE_BOUNDS = tuple(float(f"{digits}e{power}") for power in range(-4, 1) for digits in range(10, 100))
 """1 ms to 99 s, every edge of Envoy's own bins: as exact as it gets, for percentiles. 450 numbers per version."""
 
+LOST_REQUESTS = 20
+"""So many requests counted by the gateway and not told to the tap, and the tap is not believed any more."""
+
 _FIELDS = "upstream_rq_(completed|5xx|timeout|active|pending_active|time)|membership_healthy"
 
 
@@ -44,7 +48,8 @@ class EnvoyEvidence(Evidence):
     Counts what *gateway* saw.
 
     Args:
-        tap: an open tap tells routes and clients apart. Without one the only route is ``"*"`` and there are no units.
+        tap: an open tap tells routes and clients apart. Without one, and while the gateway tells it nothing, the only
+            route is ``"*"`` and there are no units; that is another epoch.
         bounds: upper edges of the latency buckets, seconds, ascending, of at most two significant digits: another
             edge would cut through one of Envoy's bins.
 
@@ -54,6 +59,7 @@ class EnvoyEvidence(Evidence):
     def __init__(self, gateway: EnvoyGateway, bounds: Sequence[float] = BOUNDS, tap: RequestTap | None = None) -> None:
         self.gateway = gateway
         self.tap = tap
+        self._trust = _Trust()
         self.bounds = tuple(bounds)
         blunt = [bound for bound in bounds if bound != float(f"{bound:.1e}")]
         if blunt or sorted(set(bounds)) != list(bounds) or not bounds:
@@ -69,15 +75,29 @@ class EnvoyEvidence(Evidence):
             raise UnavailableError("gateway: expected one Envoy during a reading, it restarted meanwhile. Read again.")
         bins = {entry["name"]: entry["totals"] for entry in found.get("histograms", ())}
         arms = {arm.version: self._arm(f"cluster.{name}.", found, bins) for name, arm in names.items()}
-        known = {version: self._told(version, arm) for version, arm in arms.items() if arm is not None}
-        epoch = f"{before.node}.{wanted.removals}" + (f".{self.tap.epoch}" if self.tap else "")
+        known = {version: arm for version, arm in arms.items() if arm is not None}
+        epoch = f"{before.node}.{wanted.removals}"
+        tap = await self._trusted_tap(sum(arm.requests["*"] for arm in known.values()))
+        if tap is not None:
+            known = {version: self._told(tap, version, arm) for version, arm in known.items()}
+            epoch += f".{tap.epoch}"
         return Sample(datetime.now(UTC), epoch, known)
 
-    def _told(self, version: str, arm: ArmSample) -> ArmSample:
+    async def _trusted_tap(self, counted: int) -> RequestTap | None:
+        """The tap, unless the gateway counts requests and tells it of none; then it is opened anew."""
+        tap = self.tap
+        if tap is None or not tap.listening:
+            return None
+        if self._trust.lost(counted, tap.told):
+            with suppress(UnavailableError):
+                await tap.close()
+                await tap.open()
+        return tap if self._trust.good else None
+
+    def _told(self, tap: RequestTap, version: str, arm: ArmSample) -> ArmSample:
         """*arm* with what the tap knows better."""
-        if self.tap is None:
-            return arm
-        account = self.tap.account(version)
+        account = tap.account(version)
+        account.look()
         return msgspec.structs.replace(
             arm,
             requests=dict(account.requests),
@@ -102,6 +122,27 @@ class EnvoyEvidence(Evidence):
             active=count("upstream_rq_active") + count("upstream_rq_pending_active"),
             healthy=count("membership_healthy") > 0,
         )
+
+
+class _Trust:
+    """Whether the tap hears what the gateway counts."""
+
+    def __init__(self) -> None:
+        self.good = True
+        self._told = -1
+        self._counted_then = 0  # when it was last told something
+        self._counted_before = 0  # at the last reading: records may lag behind counters by less than that
+
+    def lost(self, counted: int, told: int) -> bool:
+        """Take a reading; True when the tap has just turned out to be deaf."""
+        if told != self._told or counted < self._counted_before:
+            self.good = self.good or told > 0
+            self._told, self._counted_then = told, counted
+        deaf = self._counted_before - self._counted_then >= LOST_REQUESTS
+        self._counted_before = counted
+        if deaf:
+            self.good, self._told, self._counted_then = False, 0, counted
+        return deaf
 
 
 def bucket_counts(bins: Iterable[dict[str, float]], bounds: Sequence[float]) -> list[int]:
