@@ -53,12 +53,10 @@ def test_secrets_are_masked_wherever_they_hide(load: Load) -> None:
 
 
 def test_settings_nothing_acts_upon_are_said_aloud(load: Load) -> None:
-    """REQUIRE_AUTH=true that protects nothing would be worse than an error."""
-    said = list(notices(load("[chassis]\nredis_url = 'redis://r'", {"REQUIRE_AUTH": "true", "PG_MAX": "2"})))
+    """A setting that does nothing and says nothing would be worse than an error."""
+    said = list(notices(load("[chassis]\nsentry_dsn = 'https://e'", {"PG_MAX": "2"})))
     assert said == [
-        "variable REQUIRE_AUTH chassis.require_auth: accepted, but this release does not act upon it: "
-        "no token is checked; the app must do it.",
-        "golive.toml:2:1 chassis.redis_url: accepted, but this release does not act upon it: nothing is kept in Redis.",
+        "golive.toml:2:1 chassis.sentry_dsn: accepted, but this release does not act upon it: no error is sent there.",
         "variable PG_MAX db.pool_max: accepted, but this release does not act upon it: "
         "golive opens no pool for the app.",
     ]
@@ -82,3 +80,26 @@ def test_the_rooms_inside_the_service_are_told_what_was_written(load: Load, proj
     assert (jobs.concurrency, jobs.timeout, jobs.embedded) == (9, settings.jobs.timeout, True)
     assert jobs.url == f"sqlite:///{project}/.golive/jobs.db"
     assert set(service_environ(load(""))) == {"GOLIVE_SERVICE", "GOLIVE_JOBS_URL"}
+
+
+def test_what_the_chassis_verifies_callers_with_reaches_it_and_is_never_shown(load: Load, project: Path) -> None:
+    """Secrets and hashes pass to the service under the chassis's own names; files that versions share are absolute."""
+    hashed = "ci:" + "ab" * 32
+    settings = load(
+        f"[chassis]\nrequire_auth = true\napi_key_hashes = ['{hashed}']\nrate_limit = '100/minute'\n"
+        "trusted_proxies = ['10.0.0.0/8']\nidempotency_store = 'sqlite:.golive/keys.db'\nerror_file = 'errors.ndjson'\n"
+        "platform = 'ecs'\n",
+        {"JWT_SECRET": "s3cret-of-at-least-thirty-two-bytes", "JWT_ISSUER": "https://issuer.example"},
+    )
+    chassis = ChassisSettings.from_env(service_environ(settings))
+    assert (chassis.require_auth, chassis.api_key_hashes, chassis.jwt_secret) == (
+        True, (hashed,), "s3cret-of-at-least-thirty-two-bytes",
+    )  # fmt: skip
+    assert (chassis.rate_limit, chassis.trusted_proxies) == ("100/minute", ("10.0.0.0/8",))
+    assert chassis.jwt_issuer == "https://issuer.example"
+    assert chassis.idempotency_store == f"sqlite:{project}/.golive/keys.db"
+    assert chassis.error_file == f"{project}/errors.ndjson"
+    assert chassis.platform == "ecs"
+    shown = to_toml(settings)
+    assert "s3cret" not in shown
+    assert hashed not in shown

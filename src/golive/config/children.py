@@ -25,7 +25,7 @@ def service_environ(settings: Settings) -> dict[str, str]:
         if room not in ("chassis", "jobs") or path[:2] in NOT_YET or settings.origin(*path).kind == "default":
             continue
         if path != ("jobs", "url") and path[1] != "aliases":
-            environ[_NAMES.get(path, f"GOLIVE_{room}_{path[1]}".upper())] = _text(value)
+            environ[_NAMES.get(path, f"GOLIVE_{room}_{path[1]}".upper())] = _text(_shared(settings, path, value))
     if settings.chassis.aliases != type(settings.chassis)().aliases:
         environ["GOLIVE_CHASSIS_ALIASES"] = _aliases(settings)
     return environ
@@ -35,6 +35,14 @@ def _jobs_url(settings: Settings) -> str:
     scheme, slashes, path = settings.jobs.url.partition("sqlite:///")
     relative = slashes and not scheme and not path.startswith("/")
     return f"sqlite:///{settings.root / path}" if relative else settings.jobs.url
+
+
+def _shared(settings: Settings, path: Path, value: object) -> object:
+    """A file the versions share is named absolutely: each of them runs in its own folder."""
+    scheme = {("chassis", "error_file"): "", ("chassis", "idempotency_store"): "sqlite:"}.get(path)
+    if scheme is None or not value or not str(value).startswith(scheme):
+        return value
+    return f"{scheme}{settings.root / str(value).removeprefix(scheme)}"
 
 
 def _text(value: object) -> str:

@@ -19,7 +19,6 @@ _SECRET_HEADER = re.compile(r"authorization|cookie|key|signature", re.IGNORECASE
 
 #: settings that are read, checked and shown, and that nothing in this release acts upon yet
 NOT_YET: dict[Path, str] = {
-    ("chassis", "require_auth"): "no token is checked; the app must do it",
     ("chassis", "redis_url"): "nothing is kept in Redis",
     ("chassis", "rate_limit_redis_url"): "no request is limited",
     ("chassis", "sentry_dsn"): "no error is sent there",
@@ -48,7 +47,8 @@ def _masked(settings: Settings, path: Path, value: Any) -> Any:
         return value
     from_variable = path[:2] == ("deploy", "env") and path in settings._filled
     secret_header = "headers" in path and _SECRET_HEADER.search(str(path[-1]))
-    if from_variable or secret_header or _SECRET.search(str(path[-1])):
+    name = next(part for part in reversed(path) if isinstance(part, str))  # of the list, for what is in one
+    if from_variable or secret_header or _SECRET.search(name):
         return MASK
     return _without_password(value)
 
