@@ -35,6 +35,7 @@ BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
 RATE_MEMORY = 0.9
 CLUMP_S = 10.0
 STATE_VERSION = 1
+ODDS_MIN, ODDS_MAX = 0.1, 3.0
 
 
 class Judge:
@@ -313,14 +314,22 @@ def _listed(value: object) -> object:
 
 
 def _sample_ratio_fault(canary: float, requests: float, expected: float) -> str:
-    """Sample-ratio mismatch: a share off by half and six sigma. Sticky users make smaller ones normal."""
+    """
+    Sample-ratio mismatch: six sigma, and odds three times what the weight means, or a tenth of it.
+
+    The band is wide on purpose: with a hundred sticky clients 5 % of the traffic is five of them, or one, or nine. Too
+    much is the danger (more users than were agreed to); too little only makes the evidence slow.
+    """
     if requests <= 0 or expected <= 0 or expected >= requests:
         return ""
     sigma = math.sqrt(expected * (1 - expected / requests))
-    if abs(canary - expected) <= max(6 * sigma, 0.5 * min(expected, requests - expected)):
+    odds = (canary + 0.5) * (requests - expected) / ((requests - canary + 0.5) * expected)
+    if abs(canary - expected) <= 6 * sigma or ODDS_MIN <= odds <= ODDS_MAX:
         return ""
     return (
-        f"the canary got {canary:,.0f} of {requests:,.0f} requests in this stage where its weight means {expected:,.0f}"
+        f"the canary got {canary:,.0f} of {requests:,.0f} requests in this stage where its weight means "
+        f"{expected:,.0f}: the gateway does something else than it was told, or a few sticky clients make most of "
+        "the traffic"
     )
 
 
