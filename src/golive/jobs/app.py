@@ -66,6 +66,7 @@ class Jobs:
     def handler(
         self, name: str, *, attempts_max: int | None = None, timeout: str | timedelta | None = None,
         queue: str = "default", concurrency: int | None = None, retry_on_timeout: bool = False,
+        isolation: Literal["none", "process"] = "none", memory_bytes_max: int | None = None,
     ) -> Callable[[Function], Function]:  # fmt: skip
         """
         Register the decorated function, ``async def`` or ``def`` (which runs in a thread), as the handler of *name*.
@@ -76,6 +77,9 @@ class Jobs:
             queue: workers may be told to serve some queues only.
             concurrency: runs of this handler at the same time in one worker; None leaves it to the worker.
             retry_on_timeout: True lets a timed-out job be tried again; what took too long often does so again.
+            isolation: ``"process"`` gives each run a process of its own, killed at the time-out: for what computes,
+                crashes or cannot be cancelled. The function must be at the top of a module that can be imported.
+            memory_bytes_max: address space of that process; beyond it the run meets a ``MemoryError``.
 
         Raises: ConfigError for a name taken, a limit out of range, or a signature that cannot be a handler's.
         """
@@ -88,6 +92,8 @@ class Jobs:
                 function, name, queue=queue, concurrency=_at_least_one("concurrency", concurrency),
                 attempts_max=_at_least_one("attempts_max", attempts_max) or self.settings.attempts_max,
                 timeout=_duration(name, timeout, self.settings.timeout), retry_on_timeout=retry_on_timeout,
+                isolation=_isolation(name, function, isolation, memory_bytes_max),
+                memory_bytes_max=_at_least_one("memory_bytes_max", memory_bytes_max),
             )  # fmt: skip
             return function
 
@@ -301,6 +307,21 @@ def _at_least_one(what: str, value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
         raise ConfigError(f"@jobs.handler: {what}: expected a whole number >= 1, got {value!r}.")
     return value
+
+
+def _isolation(name: str, function: Callable[..., Any], isolation: str, memory_bytes_max: int | None) -> str:
+    place = f"@jobs.handler({name!r})"
+    if isolation not in ("none", "process"):
+        raise ConfigError(f'{place}: isolation: expected "none" or "process", got {isolation!r}.')
+    if isolation == "none" and memory_bytes_max is not None:
+        raise ConfigError(f'{place}: memory_bytes_max: expected isolation="process" beside it, got none.')
+    where = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', function)}"
+    if isolation == "process" and (where.startswith("__main__:") or "<" in where):
+        raise ConfigError(
+            f'{place}: isolation="process": expected a function another process can import, got {where}. '
+            "Move it to the top of a module."
+        )
+    return isolation
 
 
 def _duration(name: str, given: str | timedelta | None, default: timedelta) -> timedelta:

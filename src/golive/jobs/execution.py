@@ -43,13 +43,15 @@ async def execute(handler: Handler, payload: bytes, context: JobContext, result_
     limit = asyncio.timeout(handler.timeout.total_seconds() or None)
     try:
         async with limit:
+            if handler.isolation == "process":
+                return await _in_process(handler, payload, context, result_bytes_max)
             decoded = handler.decode(payload) if handler.takes_payload else None
             if handler.is_async:
                 value = await handler.call(decoded, context)
             else:
                 thread = _in_thread(lambda: handler.call(decoded, context))
                 value = await asyncio.shield(thread)
-        return _encoded(value, result_bytes_max)
+        return encoded(value, result_bytes_max)
     except asyncio.CancelledError as error:
         if (task := asyncio.current_task()) and task.cancelling():
             raise  # somebody ends this run; a CancelledError of the handler's own making is its failure
@@ -58,9 +60,16 @@ async def execute(handler: Handler, payload: bytes, context: JobContext, result_
         if limit.expired() and isinstance(error, TimeoutError):
             abandoned = thread if thread and not thread.done() else None
             return Outcome(failure=timed_out(handler), abandoned=abandoned)
-        return Outcome(failure=_failure(error), error=None if isinstance(error, JobError) else error)
+        return Outcome(failure=failure_of(error), error=None if isinstance(error, JobError) else error)
     finally:
         current.reset(token)
+
+
+async def _in_process(handler: Handler, payload: bytes, context: JobContext, result_bytes_max: int) -> Outcome:
+    from golive.jobs.process import HandlerProcessError, run_in_process  # only who isolates needs it
+
+    ended = await run_in_process(handler, payload, context, result_bytes_max)
+    return Outcome(ended.result, ended.failure, HandlerProcessError(ended.traceback) if ended.traceback else None)
 
 
 def timed_out(handler: Handler) -> Failure:
@@ -69,7 +78,12 @@ def timed_out(handler: Handler) -> Failure:
     return Failure("timeout", message, status=504, retryable=handler.retry_on_timeout)
 
 
-def _encoded(value: Any, result_bytes_max: int) -> Outcome:
+def encoded(value: Any, result_bytes_max: int) -> Outcome:
+    """
+    The outcome of a handler that returned *value*.
+
+    Raises: TypeError when JSON cannot hold it.
+    """
     result = encode_result(value)
     if len(result) > result_bytes_max:
         message = f"the result has {len(result)} bytes, more than the {result_bytes_max} allowed"
@@ -77,7 +91,8 @@ def _encoded(value: Any, result_bytes_max: int) -> Outcome:
     return Outcome(result=result)
 
 
-def _failure(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> Failure:
+    """The failure of a run that raised *error*."""
     if isinstance(error, JobError):
         return Failure(error.code, error.message, error.status, error.retryable)
     if isinstance(error, InvalidPayloadError):  # stored by a version of the handler that took another shape

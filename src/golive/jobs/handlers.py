@@ -34,6 +34,8 @@ class Handler:
     timeout: timedelta
     concurrency: int | None
     retry_on_timeout: bool
+    isolation: str
+    memory_bytes_max: int | None
     payload_type: Any
     is_async: bool
     takes_payload: bool
