@@ -227,14 +227,12 @@ def read_answer_fixture() -> Callable[..., Answer]:
     return read_answer
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """``start(source, *arguments, **env)`` writes *source* as service.py and runs `golive serve service:app`."""
+def _starting(folder: Path) -> Iterator[Callable[..., Service]]:
     services: list[Service] = []
 
     def begin(source: str, *arguments: str, **env: str) -> Service:
-        (tmp_path / "service.py").write_text(textwrap.dedent(source))
-        services.append(Service(tmp_path, list(arguments), env))
+        (folder / "service.py").write_text(textwrap.dedent(source))
+        services.append(Service(folder, list(arguments), env))
         return services[-1]
 
     yield begin
@@ -242,6 +240,18 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         if service.process.poll() is None:
             service.process.kill()
             service.process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """``start(source, *arguments, **env)`` writes *source* as service.py and runs `golive serve service:app`."""
+    yield from _starting(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """As ``start``, for a service that the tests of a file share because none of them stops it."""
+    yield from _starting(tmp_path_factory.mktemp("shared"))
 
 
 async def _wait_until(probe: Callable[[], Any], expected: Any, seconds: float = 10.0) -> None:

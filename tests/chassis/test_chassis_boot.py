@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -14,15 +15,14 @@ import pytest
 
 pytestmark = pytest.mark.process
 
-SLOW_IMPORT = """
-    import time
-    time.sleep(3)
+APP = """
     async def app(scope, receive, send):
         if scope["type"] != "http":
             raise RuntimeError("no lifespan here")
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 """
+SLOW_IMPORT = "import time; time.sleep(3)\n" + textwrap.dedent(APP)
 
 
 def first_liveness_seconds(service) -> float:
@@ -92,7 +92,7 @@ def test_h6_a_lifespan_that_raises_ends_the_process_and_is_never_a_half_started_
         @app.get("/x")
         async def x(): return 1
         """,
-        GOLIVE_CHASSIS_BOOT_LINGER="2s",
+        GOLIVE_CHASSIS_BOOT_LINGER="1s",
     )
     seen = set()
     while service.process.poll() is None:
@@ -148,7 +148,9 @@ def test_an_app_that_is_wrapped_already_is_not_wrapped_twice(start):
         @chassis.check("db", every=0.05)
         async def db(): raise OSError("down")
         app = chassis.wrap(inner)
-        """
+        """,
+        "--lame-duck",
+        "0.1s",
     ).wait_started()
     assert service.get("/x").status == 200
     assert service.metric('http_requests_total{method="GET",route="/x"') == 1
@@ -198,7 +200,7 @@ def test_a_target_that_names_no_app_is_one_clear_line(target, message):
 def test_an_env_file_fills_in_what_the_environment_leaves_open(start, tmp_path: Path):
     """Quotes and comments are read, and the environment wins."""
     (tmp_path / "test.env").write_text("# comment\nexport GOLIVE_SERVICE='from file' # why\nGOLIVE_VERSION=file\n")
-    service = start(SLOW_IMPORT, "--env-file", str(tmp_path / "test.env"), GOLIVE_VERSION="v7").wait_started()
+    service = start(APP, "--env-file", str(tmp_path / "test.env"), GOLIVE_VERSION="v7").wait_started()
     assert service.metric('build_info{service="from file",version="v7"}') == 1
 
 

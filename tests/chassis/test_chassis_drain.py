@@ -111,14 +111,18 @@ async def shut_down_under_load(service) -> list[Client]:
 async def test_d3_ten_shutdowns_under_load_refuse_nobody_and_lose_nothing(start):
     """Behind a client that polls readiness, SIGTERM costs no request: 0 refused, 0 lost, exit 0 each time."""
     refused = lost = answered = 0
-    for _ in range(10):
-        service = start(APP, "--lame-duck", "0.4s", "--grace", "5s", GOLIVE_CHASSIS_ACCESS_LOG="false").wait_started()
-        clients = await shut_down_under_load(service)
-        assert service.wait() == 0
-        assert service.log("shutdown")[0]["path"] == "closed"
+    options = ("--lame-duck", "0.4s", "--grace", "5s")
+    services = [start(APP, *options, GOLIVE_CHASSIS_ACCESS_LOG="false") for _ in range(2)]
+    for service in services:  # the next ones boot while this one stops
+        if len(services) < 10:
+            services.append(start(APP, *options, GOLIVE_CHASSIS_ACCESS_LOG="false"))
+        clients = await shut_down_under_load(service.wait_started())
         refused += sum(client.refused for client in clients)
         lost += sum(client.lost for client in clients)
         answered += sum(client.answered for client in clients)
+    for service in services:
+        assert service.wait() == 0
+        assert service.log("shutdown")[0]["path"] == "closed"
     assert (refused, lost) == (0, 0), f"of {answered} answered"
     assert answered >= 2000
 

@@ -355,7 +355,9 @@ async def test_i18_two_processes_over_one_file_run_each_key_once(start, tmp_path
 async def test_i9_after_kill_9_the_key_is_blocked_for_the_lease_and_then_runs_once(start, tmp_path, wait_until):
     """The first process dies in its handler; nobody runs beside it, one takes over."""
     env = {"GOLIVE_CHASSIS_IDEMPOTENCY_STORE": f"sqlite:{tmp_path}/keys.db"}
-    doomed, heir = [start(INGEST, **env).wait_started() for _ in range(2)]
+    doomed, heir = services = [start(INGEST, **env) for _ in range(2)]
+    for service in services:
+        service.wait_started()
     dying = asyncio.create_task(ask(doomed.port, "k", "?slow=0"))
     assert await dying == 201
     hanging = asyncio.create_task(ask(doomed.port, "k2", "?slow=30"))
