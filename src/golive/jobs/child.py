@@ -116,7 +116,7 @@ def _handler(order: Order) -> Handler:
     function = attrgetter(order.function)(importlib.import_module(order.module))
     return describe(
         function, order.kind, queue="", attempts_max=order.attempts_max, timeout=timedelta(0), concurrency=None,
-        retry_on_timeout=False, isolation="none", memory_bytes_max=None,
+        retry_on_timeout=False,
     )  # fmt: skip
 
 

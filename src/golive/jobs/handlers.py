@@ -34,8 +34,8 @@ class Handler:
     timeout: timedelta
     concurrency: int | None
     retry_on_timeout: bool
-    isolation: str
-    memory_bytes_max: int | None
+    isolation: str = "none"
+    memory_bytes_max: int | None = None
     payload_type: Any
     is_async: bool
     takes_payload: bool
