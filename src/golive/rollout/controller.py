@@ -297,7 +297,10 @@ class Controller:
         if missing := session.missing(state, sample):
             self._hold(missing)
         elif session.fits(state, sample):
-            self.tell(session.look(state, sample))
+            # Recorded at once: the judge has moved on with this sample, and its stored state must never be ahead of
+            # the journal if we die before the queue is served.
+            self._decide(session.look(state, sample))
+            self.tell(ev.Ticked(at=self.clock.now()))  # the loop then begins what follows from it
         else:
             self._hold("the evidence changed between clients and requests; judging begins anew")
             self.session = None
