@@ -41,7 +41,7 @@ def log(text: str) -> None:
 
 async def health(request: Request) -> Response:
     if DEFECT == "health: slow":
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.35)
     if DEFECT == "stability: health fails under load" and STATE["busy"] >= 3:
         return PlainTextResponse("busy", 503)
     body = {"ok": DEFECT != "health: wrong body", "mode": "mono"}
@@ -102,7 +102,7 @@ async def submit(request: Request) -> Response:
     if not isinstance(document, dict):
         return JSONResponse({"error": "expected an object"}, 422)
     if DEFECT == "async-accept: works before it answers":
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(1.2)
     job = str(uuid.uuid4())
     JOBS[job] = time.monotonic()
     if DEFECT == "async-accept: no way to follow":

@@ -1,7 +1,6 @@
 """Running gates: order, limits, waivers, and nothing a gate does takes the run down."""
 
 import asyncio
-import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -44,21 +43,20 @@ async def test_a_gate_that_hangs_is_unavailable_after_its_time_out() -> None:
 
 
 async def test_a_gate_that_ignores_its_cancellation_is_left_behind() -> None:
-    """The run goes on a second later."""
+    """The run goes on a second later, while the gate still runs."""
+    let_go = False
 
     async def stubborn(_target: Target) -> Outcome:
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
+        while not let_go:
             try:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.05)
             except asyncio.CancelledError:
                 continue
         return passed("too late")
 
-    begin = time.monotonic()
-    outcome = await run_one(stubborn, timeout=0.05)
+    outcome = await asyncio.wait_for(run_one(stubborn, timeout=0.05), 10)
+    let_go = True
     assert outcome.verdict is Verdict.UNAVAILABLE
-    assert time.monotonic() - begin < 2.5
 
 
 @pytest.mark.parametrize(
