@@ -134,8 +134,9 @@ class Chassis:
                 address.
             name: shown to callers in ``RateLimit-Policy``.
 
-        Raises: ConfigError when *rate* is not a rate.
+        Raises: ConfigError when *rate* is not a rate, or the shared store's client is missing.
         """
+        self.rates.connect()
         try:
             rule = parse_rule(rate, name)
         except ValueError as error:
@@ -251,7 +252,8 @@ class Chassis:
         self.watchdog.start()
 
     def stop_background(self) -> None:
-        """Stop the checks and the watchdog."""
+        """Stop the checks and the watchdog, and leave the shared store."""
+        self.rates.close()
         self.checks.stop()
         self.watchdog.stop()
 

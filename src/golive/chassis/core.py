@@ -110,11 +110,17 @@ class Core:
     async def _app(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         lifecycle, limits = self.chassis.lifecycle, self.chassis.limits
         found = self._policy(exchange)
-        refusal = self._refusal(exchange, found)
+        before = lifecycle.in_flight
+        lifecycle.in_flight += 1  # before anything is awaited: a drain waits for it, and the cap counts it
+        try:
+            refusal = await self._refusal(exchange, found, before)
+        except BaseException:
+            lifecycle.in_flight -= 1
+            raise
         if refusal is not None:
+            lifecycle.in_flight -= 1  # a refused upload that is still being read takes nobody's place
             await self._refuse(exchange, refusal, receive)
             return
-        lifecycle.in_flight += 1
         try:
             counted = limits.counted(exchange, receive)
             if found is not None and found[1].idempotency is not None:
@@ -133,14 +139,16 @@ class Core:
             lifecycle.in_flight -= 1
             exchange.finish()
 
-    def _refusal(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
+    async def _refusal(self, exchange: Exchange, found: tuple[str, Policy] | None, in_flight: int) -> Refusal | None:
         """Why the request may not reach the app, asked in the order of :data:`ORDER`; None when it may."""
         chassis = self.chassis
-        refusal = chassis.limits.refusal(exchange, chassis.lifecycle.in_flight) or chassis.rates.by_address(exchange)
+        refusal = chassis.limits.refusal(exchange, in_flight)
+        if refusal is None and chassis.rates.everywhere is not None:
+            refusal = await chassis.rates.by_address(exchange)
         if refusal is None and chassis.auth.active:
             refusal = chassis.auth.admit(exchange.scope, exchange.path, found[1] if found is not None else None)
         if refusal is None and found is not None:
-            refusal = chassis.rates.of_route(exchange, *found)
+            refusal = await chassis.rates.of_route(exchange, *found)
         return refusal
 
     def _policy(self, exchange: Exchange) -> tuple[str, Policy] | None:

@@ -3,8 +3,8 @@ How much one caller may ask: GCRA, decided by arithmetic on one number per calle
 
 A caller has a *theoretical arrival time*: the moment its quota would be whole again. A request moves it by window /
 quota; it may not move beyond one window from now. So a burst of the whole quota is allowed, then one request per
-window / quota, without counters that reset. The store here is this process's: N processes allow N times the quota,
-which is said in the documentation.
+window / quota, without counters that reset. The store here is this process's, so N processes allow N times the quota;
+:mod:`golive.chassis.stores.redisrates` decides the same way for all processes together.
 Source: ITU-T I.371 (generic cell rate algorithm); headers: draft-ietf-httpapi-ratelimit-headers.
 """
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
     from golive.chassis.exchange import Exchange
     from golive.chassis.policies import Policy
+    from golive.chassis.stores.redisrates import RedisRates
 
 #: Callers remembered; beyond it the longest silent one is forgotten. About 20 MB.
 KEYS_MAX = 100_000
@@ -131,36 +132,93 @@ class RateLimits:
 
     Attributes:
         everywhere: the rule that counts all requests of an address, or None.
+        shared: the store of all processes, or None when each process counts for itself.
     """
 
     def __init__(self, chassis: Chassis) -> None:
-        setting = chassis.settings.rate_limit
-        self.everywhere = parse_rule(setting) if setting else None
+        settings = chassis.settings
+        self._chassis = chassis
+        self.everywhere = parse_rule(settings.rate_limit) if settings.rate_limit else None
         self.store = MemoryStore()
+        self.shared: RedisRates | None = None
+        self._away = False
+        self._store_errors = chassis.metrics.counter(
+            "ratelimit_store_errors_total", "Decisions the shared store did not make in time."
+        )
+        if self.everywhere is not None:
+            self.connect()
         self._limited = chassis.metrics.counter("ratelimit_exceeded_total", "Requests over a quota.", ("policy",))
 
-    def by_address(self, exchange: Exchange) -> Refusal | None:
+    def connect(self) -> None:
+        """Count in the shared store, if the settings name one. Raises: ConfigError when its client is missing."""
+        settings = self._chassis.settings
+        url = settings.rate_limit_redis_url or settings.redis_url
+        if url and self.shared is None:
+            from golive.chassis.stores.redislink import RedisLink
+            from golive.chassis.stores.redisrates import RedisRates
+
+            self.shared = RedisRates(RedisLink(url, settings.redis_timeout.total_seconds()))
+
+    def close(self) -> None:
+        """Drop the connection to the shared store."""
+        if self.shared is not None:
+            self.shared.close()
+
+    async def by_address(self, exchange: Exchange) -> Refusal | None:
         """The limit for everybody, before authentication: guessing credentials costs quota too."""
         if self.everywhere is None:
             return None
-        return self._take(exchange, self.everywhere, by_address, "")
+        return await self._take(exchange, self.everywhere, by_address, "")
 
-    def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
+    async def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
         """The route's limits, after authentication: they may count principals."""
         for rule, key in policy.limits:
-            refusal = self._take(exchange, rule, key, template)
+            refusal = await self._take(exchange, rule, key, template)
             if refusal is not None:
                 return refusal
         return None
 
-    def _take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+    async def _take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
         caller = key(exchange.scope)
         if caller is None:
             return None  # the key function says that this caller is not limited
-        decision = self.store.take(rule, caller_key(rule, place, caller), time.monotonic())
+        known = caller_key(rule, place, caller)
+        if self.shared is None:
+            decision = self.store.take(rule, known, time.monotonic())
+        else:
+            shared = await self._take_shared(self.shared, rule, known)
+            if shared is None:
+                wait = max(1, round(self._chassis.settings.retry_after.total_seconds()))
+                return Refusal(503, "The service cannot count requests at the moment.", wait)
+            decision = shared
         exchange.extra_headers = header_fields(rule, decision)
         if decision.allowed:
             return None
         self._limited.inc(rule.name)
         members = {"kind": QUOTA_EXCEEDED, "violated-policies": [rule.name]}
         return Refusal(429, "You have used up your quota. Come back later.", decision.reset_seconds, members)
+
+    async def _take_shared(self, store: RedisRates, rule: Rule, key: str) -> Decision | None:
+        """The decision of all processes together; without the store this process's share of it, or None: refuse."""
+        from golive.chassis.stores.redislink import StoreAwayError, StoreReplyError
+
+        try:
+            decision = await store.take(rule, key)
+        except (StoreAwayError, StoreReplyError) as error:
+            self._store_errors.inc()
+            self._note(away=True, why=str(error))
+            settings = self._chassis.settings
+            if settings.rate_limit_on_store_error == "closed":
+                return None
+            share = rule._replace(quota=max(1, rule.quota // settings.rate_limit_processes))
+            return self.store.take(share, key, time.monotonic())
+        self._note(away=False)
+        return decision
+
+    def _note(self, *, away: bool, why: str = "") -> None:
+        """Say it once when the store goes and once when it is back."""
+        if away is not self._away:
+            self._away = away
+            policy = self._chassis.settings.rate_limit_on_store_error
+            status = {"status": "away", "policy": policy, "output": why[:200]} if away else {"status": "back"}
+            self._chassis.log.event("ratelimit_store", level="warning" if away else "info", **status)

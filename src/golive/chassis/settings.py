@@ -7,7 +7,7 @@ is read by :mod:`golive.chassis.environment`; both report *all* faults at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -62,6 +62,11 @@ class ChassisSettings:
         error_file: unhandled errors are appended here, one redacted JSON line each; empty for none.
         trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
         rate_limit: requests one address may make, such as ``"100/minute"``; empty for no limit.
+        redis_url: a Redis or Valkey server that all processes share; limits are then counted there.
+        rate_limit_redis_url: instead of redis_url, for the rate limit.
+        redis_timeout: what one decision may wait for that server. 50 ms, because callers wait for it.
+        rate_limit_on_store_error: without the server ``local``: each process allows its share; ``closed``: 503.
+        rate_limit_processes: how many processes share a quota; what ``local`` divides it by.
         idempotency_store: ``memory``, or ``sqlite:<file>``, which all processes of the machine share.
         problems: translate the framework's default errors into problem documents (RFC 9457).
         head_max_bytes: size of request line and headers together; beyond it 431.
@@ -102,6 +107,11 @@ class ChassisSettings:
     error_file: str = ""
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     rate_limit: str = ""
+    redis_url: str = field(default="", repr=False)
+    rate_limit_redis_url: str = field(default="", repr=False)
+    redis_timeout: timedelta = timedelta(milliseconds=50)
+    rate_limit_on_store_error: str = "local"
+    rate_limit_processes: int = 1
     idempotency_store: str = "memory"
     problems: bool = True
     head_max_bytes: int = 32 * 1024
@@ -169,6 +179,10 @@ def _caller_faults(settings: ChassisSettings) -> list[str]:
     from golive.chassis.ratelimit import parse_rule
 
     faults = [f"chassis.{fault}" for fault in auth_faults(settings)]
+    if settings.rate_limit_on_store_error not in ("local", "closed"):
+        got = settings.rate_limit_on_store_error
+        faults.append(f"chassis.rate_limit_on_store_error: expected local or closed, got {got!r}.")
+    faults += list(_redis_faults(settings))
     for network in settings.trusted_proxies:
         try:
             parse_network(network)
@@ -183,6 +197,16 @@ def _caller_faults(settings: ChassisSettings) -> list[str]:
         except ValueError as error:
             faults.append(f"chassis.{name}: {error}.")
     return faults
+
+
+def _redis_faults(settings: ChassisSettings) -> Iterator[str]:
+    from golive.chassis.stores.redisurl import parse_url
+
+    for name in ("redis_url", "rate_limit_redis_url"):
+        try:
+            parse_url(getattr(settings, name) or "redis://unset")
+        except ValueError as error:
+            yield f"chassis.{name}: {error}."
 
 
 def _cors_faults(settings: ChassisSettings) -> list[str]:
@@ -205,6 +229,11 @@ def _name_faults(settings: ChassisSettings) -> list[str]:
     return faults
 
 
+_POSITIVE = (
+    "keep_alive", "retry_after", "loop_stall_max", "cors_max_age", "head_timeout", "body_timeout", "redis_timeout",
+)  # fmt: skip
+
+
 def _duration_faults(settings: ChassisSettings) -> list[str]:
     zero = timedelta(0)
     faults = [
@@ -214,7 +243,7 @@ def _duration_faults(settings: ChassisSettings) -> list[str]:
     ]
     faults += [
         f"chassis.{name}: expected a duration > 0s, got {getattr(settings, name)}."
-        for name in ("keep_alive", "retry_after", "loop_stall_max", "cors_max_age", "head_timeout", "body_timeout")
+        for name in _POSITIVE
         if getattr(settings, name) <= zero
     ]
     return faults
@@ -253,7 +282,7 @@ def _path_faults(settings: ChassisSettings) -> list[str]:
 def _metric_faults(settings: ChassisSettings) -> list[str]:
     faults = [
         f"chassis.{name}: expected a number >= 1, got {getattr(settings, name)}."
-        for name in ("head_max_bytes", "body_max_bytes", "concurrency_max")
+        for name in ("head_max_bytes", "body_max_bytes", "concurrency_max", "rate_limit_processes")
         if getattr(settings, name) < 1
     ]
     if not 1 <= settings.routes_max <= 100_000:

@@ -39,7 +39,8 @@ def _jobs_url(settings: Settings) -> str:
 
 def _shared(settings: Settings, path: Path, value: object) -> object:
     """A file the versions share is named absolutely: each of them runs in its own folder."""
-    scheme = {("chassis", "error_file"): "", ("chassis", "idempotency_store"): "sqlite:"}.get(path)
+    schemes: dict[Path, str] = {("chassis", "error_file"): "", ("chassis", "idempotency_store"): "sqlite:"}
+    scheme = schemes.get(path)
     if scheme is None or not value or not str(value).startswith(scheme):
         return value
     return f"{scheme}{settings.root / str(value).removeprefix(scheme)}"

@@ -19,8 +19,6 @@ _SECRET_HEADER = re.compile(r"authorization|cookie|key|signature", re.IGNORECASE
 
 #: settings that are read, checked and shown, and that nothing in this release acts upon yet
 NOT_YET: dict[Path, str] = {
-    ("chassis", "redis_url"): "nothing is kept in Redis",
-    ("chassis", "rate_limit_redis_url"): "no request is limited",
     ("chassis", "sentry_dsn"): "no error is sent there",
     ("db",): "golive opens no pool for the app",
 }

@@ -27,6 +27,7 @@ from golive.config.types import (
     Weight,
     table,
 )
+from golive.errors import ConfigError
 
 EXCLUDED = [".git", ".venv", "venv", "__pycache__", "*.pyc", ".golive", "node_modules", ".mypy_cache", ".ruff_cache",
             ".pytest_cache", ".DS_Store"]  # fmt: skip
@@ -106,6 +107,24 @@ class Fuse(Section):
     probe_interval: PositiveDuration = _seconds(0.5)
 
 
+def _windows(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError('expected a list of windows such as ["Fri 15:00 - Mon 08:00 Europe/Paris"].')
+    if not value:
+        return value
+    from golive.rollout.calendar import parse_window  # most settings have none, and need not load the room
+
+    for text in value:
+        try:
+            parse_window(text, "")
+        except ConfigError as error:
+            raise ValueError(str(error).removeprefix(": ")) from None
+    return value
+
+
+Windows = Annotated[list[str], PlainValidator(_windows), WithJsonSchema({"type": "array", "items": {"type": "string"}})]
+
+
 class Rollout(Section):
     """The stages of a release, and how carefully they are judged."""
 
@@ -116,15 +135,39 @@ class Rollout(Section):
     pace: Literal["careful", "fast", "demo"] = "careful"
     on_inconclusive: Literal["ask", "extend", "rollback"] = "ask"
     watch: Duration = timedelta(hours=24)
+    freeze: Windows = Field(default=[])
+    window: Windows = Field(default=[])
     judge: dict[str, Number] = Field(default={})
     fuse: Fuse = table()
+
+
+class Group(Section):
+    """People, and how many different ones of them must agree."""
+
+    people: list[str]
+    needed: Count = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_list(cls, value: Any) -> Any:
+        return {"people": value} if isinstance(value, list) else value
+
+
+_PEOPLE = {"type": "array", "items": {"type": "string"}}
+_GROUP = {
+    "type": "object",
+    "properties": {"people": _PEOPLE, "needed": {"type": "integer", "minimum": 1, "maximum": 100}},
+    "required": ["people"],
+    "additionalProperties": False,
+}
 
 
 class Approvals(Section):
     """Who may let a stage go on."""
 
     prevent_self_review: Switch = True
-    groups: dict[str, list[str]] = Field(default={})
+    expires: PositiveDuration | None = None
+    groups: dict[str, Annotated[Group, WithJsonSchema({"anyOf": [_PEOPLE, _GROUP]})]] = Field(default={})
 
 
 class Jobs(Section):
@@ -180,8 +223,11 @@ class Chassis(Section):
     trusted_proxies: list[str] = Field(default=["127.0.0.1", "::1"])
     rate_limit: str = ""
     idempotency_store: str = "memory"
-    redis_url: str | None = None
-    rate_limit_redis_url: str | None = None
+    redis_url: str = ""
+    rate_limit_redis_url: str = ""
+    redis_timeout: PositiveDuration = _seconds(0.05)
+    rate_limit_on_store_error: Literal["local", "closed"] = "local"
+    rate_limit_processes: Count = Field(default=1, ge=1, le=100_000)
     sentry_dsn: str | None = None
 
 
