@@ -376,7 +376,12 @@ async def test_the_plain_app_answers_the_lifespan(jobs: Jobs) -> None:
 async def test_the_routes_are_in_the_openapi_document(jobs: Jobs) -> None:
     """Clients are generated from it."""
     paths = fastapi_app(with_handler(jobs)).openapi()["paths"]
-    assert set(paths) == {"/api/blocks", "/api/blocks/async", "/api/blocks/jobs/{job_id}"}
+    assert set(paths) == {
+        "/api/blocks",
+        "/api/blocks/async",
+        "/api/blocks/jobs/{job_id}",
+        "/api/blocks/jobs/{job_id}/events",
+    }
     assert "202" in paths["/api/blocks/async"]["post"]["responses"]
     json.dumps(paths)
 

@@ -1,5 +1,5 @@
 """
-The adapter to FastAPI: an ``APIRouter`` with the three routes, which are in the OpenAPI document.
+The adapter to FastAPI: an ``APIRouter`` with the routes, which are in the OpenAPI document.
 
 They are ordinary FastAPI routes, so that ``include_router(..., dependencies=[Depends(require_user)])`` guards them
 too; a short cut around FastAPI's dependency solver would be faster and would lose exactly that. ``jobs.asgi()`` has no
@@ -15,6 +15,7 @@ from golive.jobs.http import Endpoints, Reply
 
 try:
     from fastapi import APIRouter, Request, Response
+    from fastapi.responses import StreamingResponse
 except ImportError as error:
     raise ConfigError(
         "jobs.router() needs FastAPI, got no such package. pip install fastapi, or use jobs.asgi()."
@@ -43,6 +44,10 @@ def api_router(endpoints: Endpoints) -> APIRouter:
         job_id = request.path_params["job_id"]
         return _response(await endpoints.answer(endpoints.cancel(request.scope, job_id)))
 
+    async def events(request: Request) -> Response:
+        job_id = request.path_params["job_id"]
+        return _response(await endpoints.answer(endpoints.events(request.scope, job_id)))
+
     router = APIRouter(prefix=endpoints.prefix, lifespan=endpoints.jobs.lifespan, tags=[name])
     body = {"requestBody": {"required": True, "content": {"application/json": {}}}}
     shared: dict[str, Any] = {"response_model": None}
@@ -58,6 +63,10 @@ def api_router(endpoints: Endpoints) -> APIRouter:
         "/jobs/{job_id}", status, methods=["GET"], summary=f"Where a {name} job is", responses={404: _PROBLEM}, **shared
     )
     router.add_api_route(
+        "/jobs/{job_id}/events", events, methods=["GET"], summary=f"The progress of a {name} job, as it changes",
+        responses={200: {"content": {"text/event-stream": {}}}, 404: _PROBLEM}, **shared,
+    )  # fmt: skip
+    router.add_api_route(
         "/jobs/{job_id}", cancel, methods=["DELETE"], summary=f"Cancel a {name} job",
         responses={202: {"description": "Its worker will end it"}, 404: _PROBLEM, 409: _PROBLEM}, **shared,
     )  # fmt: skip
@@ -66,4 +75,6 @@ def api_router(endpoints: Endpoints) -> APIRouter:
 
 def _response(reply: Reply) -> Response:
     headers = {name.decode(): value.decode() for name, value in reply.headers}
+    if reply.stream is not None:
+        return StreamingResponse(reply.stream, reply.status, headers, media_type=reply.content_type.decode())
     return Response(reply.body, reply.status, headers, media_type=reply.content_type.decode())

@@ -4,6 +4,7 @@ The HTTP contract of a handler, on plain ASGI; :mod:`golive.jobs.fastapi` is the
     POST {prefix}            wait: 200 and the result, or the status of the JobError
     POST {prefix}/async      202, Location, Retry-After; also POST {prefix} with ``Prefer: respond-async``
     GET  {prefix}/jobs/{id}  where the job is; 404 for an unknown one and for another tenant's
+    GET  {prefix}/jobs/{id}/events  the same as server-sent events, one for each change
     DELETE {prefix}/jobs/{id}  cancel it: 200 when it is, 202 while its worker still has to, 409 when it had ended
 
 ``Prefer: wait=N`` on a GET, or beside ``respond-async``, holds the answer back for up to N seconds until the job ends.
@@ -13,8 +14,9 @@ Errors are RFC 9457 problem documents with a ``code``. An invalid body is 400, a
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -23,7 +25,7 @@ from urllib.parse import quote
 import msgspec
 
 from golive.errors import ConfigError, GoliveError
-from golive.jobs import log
+from golive.jobs import events, log
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError
 from golive.jobs.handlers import Handler, parse
 from golive.jobs.machine import State
@@ -49,12 +51,13 @@ WAIT_SECONDS_MAX = 25.0
 
 
 class Reply(NamedTuple):
-    """An HTTP answer."""
+    """An HTTP answer; with a *stream* that is the body, and its length is not known."""
 
     status: int
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
     content_type: bytes = _JSON
+    stream: AsyncIterator[bytes] | None = None
 
 
 class ProblemError(Exception):
@@ -87,6 +90,7 @@ class Endpoints:
         self._job_id = "jobId" if body_style == "camel" else "job_id"
         self._headers = {name.lower().encode(): field for name, field in (headers or {}).items()}
         self._tenant = tenant or state_tenant
+        self._streams = 0
 
     async def wait(self, scope: Scope, receive: Receive) -> Reply:
         """``POST {prefix}``."""
@@ -124,6 +128,32 @@ class Endpoints:
         job = await self.jobs.wait(job, _preferred_wait(scope))
         again = () if job.state.terminal else ((b"retry-after", POLL_SECONDS),)
         return Reply(200, document(job), ((b"cache-control", b"no-store"), *again))
+
+    async def events(self, scope: Scope, job_id: str) -> Reply:
+        """``GET {prefix}/jobs/{id}/events``."""
+        tenant = self._tenant(scope)
+        job = await self.jobs.get(job_id, tenant=tenant)
+        if job is None or job.kind != self.handler.name:
+            return _UNKNOWN
+        seen = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"last-event-id"), "")
+        if job.state.terminal and seen == events.event_id(document(job)):
+            return Reply(204, b"")  # stops the client's coming back
+        if self._streams >= events.STREAMS_MAX:
+            reply = _problem(503, "streams_exhausted", "Too many streams are open. Poll, or try again.")
+            return reply._replace(headers=((b"retry-after", b"5"),))
+        changes = events.stream(job, lambda: self.jobs.get(job_id, tenant=tenant), document, seen)
+        headers = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
+        return Reply(200, b"", headers, b"text/event-stream", self._counted(changes))
+
+    async def _counted(self, changes: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._streams += 1
+        try:
+            async for change in changes:
+                yield change
+        except GoliveError as error:  # the store: the client comes back and is told then
+            log.event("jobs.store_unavailable", level=log.ERROR, reason=str(error))
+        finally:
+            self._streams -= 1
 
     async def cancel(self, scope: Scope, job_id: str) -> Reply:
         """``DELETE {prefix}/jobs/{id}``."""
@@ -213,7 +243,10 @@ def application(endpoints: Endpoints) -> AsgiApp:
         if scope["type"] == "lifespan":
             await _lifespan(endpoints.jobs, receive, send)
         elif scope["type"] == "http":
-            await send_reply(await _dispatch(endpoints, scope, receive), send)
+            reply = await _dispatch(endpoints, scope, receive)
+            await (
+                send_reply(reply, send) if reply.stream is None else _send_stream(reply, reply.stream, receive, send)
+            )
 
     return app
 
@@ -227,6 +260,30 @@ async def send_reply(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
+async def _send_stream(reply: Reply, stream: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+    headers = [(b"content-type", reply.content_type), *reply.headers]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+
+    async def sending() -> None:
+        async for part in stream:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def leaving() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = [asyncio.create_task(sending()), asyncio.create_task(leaving())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _dispatch(endpoints: Endpoints, scope: Scope, receive: Receive) -> Reply:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     rest = path.removeprefix(endpoints.prefix)
@@ -234,11 +291,14 @@ async def _dispatch(endpoints: Endpoints, scope: Scope, receive: Receive) -> Rep
         "": {"POST": lambda: endpoints.wait(scope, receive)},
         "/async": {"POST": lambda: endpoints.submit(scope, receive)},
     }
-    if found := re.fullmatch(r"/jobs/([^/]+)", rest):
+    if found := re.fullmatch(r"/jobs/([^/]+)(/events)?", rest):
+        job_id = found[1]
         routes[rest] = {
-            "GET": lambda: endpoints.status(scope, found[1]),
-            "DELETE": lambda: endpoints.cancel(scope, found[1]),
+            "GET": lambda: endpoints.status(scope, job_id),
+            "DELETE": lambda: endpoints.cancel(scope, job_id),
         }
+        if found[2]:
+            routes[rest] = {"GET": lambda: endpoints.events(scope, job_id)}
     if rest == path or rest not in routes:
         return _problem(404, "not_found", "There is nothing here.")
     if scope["method"] not in routes[rest]:
