@@ -13,14 +13,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from golive import targets
 from golive.config import Settings
 from golive.config import sections as config
 from golive.config.children import service_environ
 from golive.config.origins import DEFAULT
 from golive.config.slo import write_table
 from golive.errors import ConfigError, GoliveError
-from golive.gates import CorsProbe, HealthProbe, LoadProbe, SmokeRequest, Target, run_gates
-from golive.gates.thresholds import of_table
+from golive.gates import Target, run_gates
 from golive.rollout.controller import Controller
 from golive.rollout.deployers.process import ProcessDeployer
 from golive.rollout.deployers.releases import Releases
@@ -99,7 +101,7 @@ def station(settings: Settings, *, clock: Clock | None = None) -> Station:
         gatekeeper=Preflight(settings) if settings.gates.preflight else None,
         routes=routes,
     )
-    groups = {group: tuple(people) for group, people in settings.approvals.groups.items()}
+    groups = {name: tuple(group.people) for name, group in settings.approvals.groups.items()}
     approvals = Approvals(groups, settings.approvals.prevent_self_review)
     return Station(settings, journal, gateway, tap, deployer, controller, Desk(controller, approvals))
 
@@ -203,13 +205,32 @@ def pace(settings: Settings) -> Pace:
 # ---- plan and judge
 
 
-def plan_of(settings: Settings) -> Plan:
+def plan_of(settings: Settings, preset_name: str | None = None) -> Plan:
     """
-    The stages written in golive.toml, or those of the preset.
+    The stages written in golive.toml, or those of the preset there or of *preset_name*; who is asked and when traffic
+    may rise is always that of golive.toml.
 
     Raises: ConfigError naming every fault.
     """
+    plan = _stages_of(settings, preset_name)
+    groups = settings.approvals.groups
+    stages = tuple(
+        replace(stage, needed=groups[stage.approval].needed) if stage.approval in groups else stage
+        for stage in plan.stages
+    )
+    return replace(
+        plan,
+        stages=stages,
+        approval_expires=settings.approvals.expires,
+        freeze=tuple(settings.rollout.freeze),
+        window=tuple(settings.rollout.window),
+    )
+
+
+def _stages_of(settings: Settings, preset_name: str | None = None) -> Plan:
     rollout = settings.rollout
+    if preset_name is not None:
+        return preset(preset_name)
     if rollout.stages is None:
         watch = rollout.watch if settings.origin("rollout", "watch").kind != "default" else None
         return preset(
@@ -286,7 +307,7 @@ class Preflight:
         """See :class:`golive.rollout.ports.Gatekeeper`."""
         target = target_of(self.settings, f"http://{arm.address}", {})
         try:
-            report = await run_gates(self.settings.gates.preflight, target)
+            report = await run_gates(self.settings.gates.preflight, target, waivers=targets.waivers_of(self.settings))
         except GoliveError as error:
             return GateVerdict(False, str(error))
         if report.go:
@@ -301,31 +322,27 @@ def target_of(
     """
     The service of *settings* at *url* as the gates see it. Without a file nothing is promised, and gates find out.
     """
-    deploy = settings.deploy
-    declared = settings.file is not None
+    gates = settings.gates
     return Target(
         url=url,
         root=settings.root,
         environment=settings.environment or "",
         headers=headers,
-        startup_timeout=deploy.startup_timeout.total_seconds(),
-        health=HealthProbe(deploy.live_path, deploy.startup_path, deploy.ready_path) if declared else HealthProbe(),
-        smoke=tuple(smoke_request(request) for request in settings.gates.smoke.requests),
-        cors=CorsProbe(tuple(settings.chassis.cors_origins)) if settings.chassis.cors_origins else None,
-        load=LoadProbe(thresholds=tuple(of_table(settings.slo.values(), "GET /"))) if declared else LoadProbe(),
+        startup_timeout=settings.deploy.startup_timeout.total_seconds(),
+        health=targets.health_probe(settings),
+        smoke=tuple(targets.smoke_request(request) for request in gates.smoke.requests),
+        stability=targets.stability_probe(settings),
+        jobs=targets.jobs_probe(settings),
+        routes=targets.routes_probe(settings),
+        idempotency=targets.idempotency_probe(settings),
+        cors=targets.cors_probe(settings),
+        load=targets.load_probe(settings),
+        redaction=targets.redaction_probe(settings),
+        shutdown=targets.shutdown_probe(settings),
+        metrics_path=gates.metrics.path,
+        metrics_observed=tuple(gates.metrics.observed),
+        protected=tuple(gates.auth.protected),
+        files=targets.files_probe(settings),
         tls_verify=tls_verify,
         remote_allowed=remote_allowed,
-    )
-
-
-def smoke_request(declared: config.SmokeRequest) -> SmokeRequest:
-    """One ``[[gates.smoke.requests]]`` as the gates know it."""
-    return SmokeRequest(
-        path=declared.path,
-        method=declared.method,
-        name=declared.name,
-        headers=declared.headers,
-        body=declared.body,
-        json=declared.payload,
-        expect=tuple(declared.expect),
     )

@@ -109,6 +109,25 @@ def test_the_release_source_names_near_versions(bare_project: Any) -> None:
     assert bare_project.status()["rollouts"] == []
 
 
+def test_a_release_in_a_freeze_is_refused_unless_somebody_says_why(project: Any) -> None:
+    """Exit 6 with the end of the freeze, nothing moves; an override goes through and is journalled."""
+    config = project.folder / "golive.toml"
+    before = config.read_text()
+    config.write_text(before.replace('pace = "demo"', 'pace = "demo"\nfreeze = ["2000-01-01 - 2999-12-31"]'))
+    try:
+        done = project.run("ship", "v2")
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert "frozen until 3000-01-01" in done.stderr
+        assert project.status()["rollouts"] == []
+        project.write(broken=False, note="urgent")
+        rollout = project.ok("ship", "v2", "--detach", "--override", "security fix").strip()
+        project.ok("abort")
+        seen = project.run("watch", rollout, "-o", "ndjson").stdout
+        assert '"override":"security fix"' in seen
+    finally:
+        config.write_text(before)
+
+
 def test_help_answers_for_every_verb(bare_project: Any) -> None:
     """Each verb explains itself."""
     listed = bare_project.ok("--help")

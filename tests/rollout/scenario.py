@@ -16,6 +16,8 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from golive.rollout import events as ev
 from golive.rollout.commands import Command, Wake
 from golive.rollout.machine import State, begin, decide, wanted
@@ -52,10 +54,15 @@ class Play:
         return "\n".join(self._said(before, commands))
 
     def _started(self, version: str, options: dict[str, str]) -> ev.Started:
-        groups = dict(pair.split(":") for pair in options.get("approval", "").split(",") if pair)
+        groups = dict(pair.split(":", 1) for pair in options.get("approval", "").split(",") if pair)
         ceiling = parse_duration(options["ceiling"]) if "ceiling" in options else None
         stages = [
-            Stage(round(float(weight) * 100), parse_duration(options.get("soak", "10m")), ceiling, groups.get(weight))
+            Stage(
+                round(float(weight) * 100),
+                parse_duration(options.get("soak", "10m")),
+                ceiling,
+                *_group(groups.get(weight)),
+            )
             for weight in options.get("plan", "1,10,100").split(",")
         ]
         plan = make_plan(
@@ -65,7 +72,16 @@ class Play:
             judged=options.get("judged") != "no",
             at_once=options.get("judged") == "no",
         )
-        return ev.Started(at=self.at, id="web-42", service="web", stable="v41", candidate=version, plan=plan)
+        plan = replace(
+            plan,
+            approval_expires=parse_duration(options["expires"]) if "expires" in options else None,
+            freeze=tuple(options["freeze"].split(";")) if "freeze" in options else (),
+            window=tuple(options["window"].split(";")) if "window" in options else (),
+        )
+        return ev.Started(
+            at=self.at, id="web-42", service="web", stable="v41", candidate=version, plan=plan,
+            override=options.get("override", ""),
+        )  # fmt: skip
 
     def _event(self, words: list[str]) -> ev.AnyEvent:
         state = self.state
@@ -126,6 +142,12 @@ class Play:
         if isinstance(command, Wake):
             return f"wake at=+{format_duration(command.at - T0)}"
         return str(command)
+
+
+def _group(text: str | None) -> tuple[str | None, int]:
+    """``eng:2`` is two people of eng."""
+    name, _, needed = (text or "").partition(":")
+    return name or None, int(needed or 1)
 
 
 def _split(text: str) -> Split:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from golive.rollout.machine import Phase
-from golive.testing.simulator import Faults, random_faults, simulate
+from golive.testing.simulator import Faults, guarded_plan, random_faults, simulate
 
 SEEDS = int(os.environ.get("GOLIVE_SEEDS", "2000"))
 CHUNK = 100
@@ -19,6 +19,15 @@ def test_rollouts_with_faults_keep_every_promise(first: int) -> None:
     """Each seed is a rollout with its own misfortunes; the world raises, naming the seed, when a promise is broken."""
     ends = {simulate(seed, random_faults(seed)).state.phase for seed in range(first, first + CHUNK)}
     assert ends == {Phase.LIVE, Phase.ROLLED_BACK}, "a world in which everything ends the same tests nothing"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, max(SEEDS // 4, CHUNK), CHUNK))
+def test_rollouts_with_approvals_and_freezes_keep_every_promise(first: int) -> None:
+    """As above, with people who must agree and windows in which nothing may rise."""
+    seeds = range(first, first + CHUNK)
+    ends = {simulate(seed, random_faults(seed), guarded_plan(seed)).state.phase for seed in seeds}
+    assert ends == {Phase.LIVE, Phase.ROLLED_BACK}
 
 
 GOOD, BAD = Faults(), Faults(error_ratio=0.5)

@@ -17,7 +17,6 @@ from golive.cli.terminal import can_draw, make_console
 from golive.config import Settings
 from golive.errors import ExitCode
 from golive.rollout.journal import Journal
-from golive.rollout.plan import preset
 from golive.rollout.ports import WEIGHT_MAX
 from golive.timing import parse_duration
 from golive.wiring import judging_of, open_journal, plan_of
@@ -30,13 +29,14 @@ from golive.wiring import judging_of, open_journal, plan_of
 @click.option("--preset", "preset_name", help="Another plan than the one of golive.toml.")
 @click.option("--note", default="", help="Why, for the journal.")
 @click.option("--force", is_flag=True, help="Ship a version that was taken back before.")
+@click.option("--override", default="", metavar="WHY", help="Ship in a freeze all the same; WHY goes into the journal.")
 @click.option("--detach", is_flag=True, help="Return at once; the controller goes on.")
 @click.option("--timeout", help='Stop following after this long, such as "2h" (exit 5).')
 @click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]),
               help="Plain lines instead of the live view, the end as JSON, or every event as JSON.")  # fmt: skip
 def command(
     version: str, config_path: Path | None, environment: str | None, preset_name: str | None, note: str,
-    force: bool, detach: bool, timeout: str | None, output: str | None,
+    force: bool, override: str, detach: bool, timeout: str | None, output: str | None,
 ) -> int:  # fmt: skip
     """
     Replace the version in production by VERSION, moving traffic stage by stage while the evidence is good.
@@ -46,7 +46,7 @@ def command(
     """
     settings = settings_for(config_path, environment)
     deadline = time.monotonic() + _seconds(timeout) if timeout else None
-    rollout = ask(settings, "ship", _request(settings, version, preset_name, note, force))
+    rollout = ask(settings, "ship", _request(settings, version, preset_name, note, force, override))
     if detach:
         click.echo(rollout if output in (None, "text") else json.dumps({"schema": "golive/rollout/v1", "id": rollout}))
         return ExitCode.OK
@@ -75,8 +75,10 @@ def _follow(journal: Journal, rollout: str, settings: Settings, output: str | No
     return follow(journal, rollout, output or "text", deadline=deadline, stop_when_waiting=not sys.stdout.isatty())
 
 
-def _request(settings: Settings, version: str, preset_name: str | None, note: str, force: bool) -> dict[str, object]:
-    plan = preset(preset_name) if preset_name else plan_of(settings)
+def _request(
+    settings: Settings, version: str, preset_name: str | None, note: str, force: bool, override: str
+) -> dict[str, object]:
+    plan = plan_of(settings, preset_name)
     return {
         "version": version,
         "plan": msgspec.to_builtins(plan),
@@ -84,6 +86,7 @@ def _request(settings: Settings, version: str, preset_name: str | None, note: st
         "judging": judging_of(settings),
         "note": note,
         "force": force,
+        "override": override,
     }
 
 

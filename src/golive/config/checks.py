@@ -64,9 +64,14 @@ def _stages(settings: Settings) -> Iterator[Fault]:
 
 def _approvals(settings: Settings) -> Iterator[Fault]:
     groups = settings.approvals.groups
-    for name, members in groups.items():
-        if not members:
+    for name, group in groups.items():
+        if not group.people:
             yield Fault(("approvals", "groups", name), "expected at least one name, got none. Nobody could approve.")
+        elif group.needed > len(set(group.people)):
+            yield Fault(
+                ("approvals", "groups", name, "needed"),
+                f"expected at most the {len(set(group.people))} people of the group, got {group.needed}.",
+            )
     for number, stage in enumerate(settings.rollout.stages or ()):
         if stage.approval is not None and stage.approval not in groups:
             hint = did_you_mean(stage.approval, list(groups)) or f". Add it: approvals.groups.{stage.approval} = [...]"

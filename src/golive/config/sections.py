@@ -7,13 +7,15 @@ must not load this one; a test holds the two sides together.
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
+from golive.config.gates import METHODS as METHODS
+from golive.config.gates import Gates as Gates
+from golive.config.gates import SmokeRequest as SmokeRequest
 from golive.config.types import (
     Command,
     Count,
@@ -31,7 +33,6 @@ from golive.errors import ConfigError
 
 EXCLUDED = [".git", ".venv", "venv", "__pycache__", "*.pyc", ".golive", "node_modules", ".mypy_cache", ".ruff_cache",
             ".pytest_cache", ".DS_Store"]  # fmt: skip
-METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 
 
 def _seconds(seconds: float) -> timedelta:
@@ -238,73 +239,6 @@ class Database(Section):
     pool_max: Count = Field(default=5, ge=1, le=10_000)
     idle_timeout: PositiveDuration = _seconds(30)
     connect_timeout: PositiveDuration = _seconds(3)
-
-
-def _statuses(value: object) -> list[int | str]:
-    wanted: list[Any] = value if isinstance(value, list) else [value]
-    if not wanted or not all(re.fullmatch(r"[1-5](\d\d|xx)", str(status)) for status in wanted):
-        raise ValueError(f'expected a status such as 200 or "2xx", or a list of them, got {value!r}.')
-    return [int(status) if str(status).isdigit() else status for status in wanted]
-
-
-_STATUS_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
-Statuses = Annotated[
-    list[int | str],
-    PlainValidator(_statuses),
-    WithJsonSchema({"anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}]}),
-]
-
-
-class SmokeRequest(Section):
-    """One request of the smoke gate: exactly one method with its path, and the statuses that are right."""
-
-    name: str | None = None
-    get: UrlPath | None = None
-    post: UrlPath | None = None
-    put: UrlPath | None = None
-    patch: UrlPath | None = None
-    delete: UrlPath | None = None
-    head: UrlPath | None = None
-    options: UrlPath | None = None
-    expect: Statuses = Field(default=[200])
-    headers: dict[str, str] = Field(default={})
-    body: str | None = None
-    payload: Any = Field(default=None, alias="json")
-
-    @model_validator(mode="after")
-    def _one_method(self) -> SmokeRequest:
-        named = [method for method in METHODS if getattr(self, method) is not None]
-        if len(named) != 1:
-            got = " and ".join(named) or "none"
-            raise ValueError(f'expected exactly one method such as get = "/api/status", got {got}.')
-        if self.body is not None and self.payload is not None:
-            raise ValueError("expected body or json, got both.")
-        return self
-
-    @property
-    def method(self) -> str:
-        """``GET``, ``POST``, ..."""
-        return next(method for method in METHODS if getattr(self, method) is not None).upper()
-
-    @property
-    def path(self) -> str:
-        """The path with its query, from ``/``."""
-        path = getattr(self, self.method.lower())
-        assert isinstance(path, str), "the validator saw to it"
-        return path
-
-
-class Smoke(Section):
-    """The requests of the smoke gate."""
-
-    requests: list[SmokeRequest] = Field(default=[])
-
-
-class Gates(Section):
-    """What must hold before a version gets traffic."""
-
-    preflight: list[str] = Field(default=["health", "startup", "stability", "smoke"])
-    smoke: Smoke = table()
 
 
 class Load(Section):

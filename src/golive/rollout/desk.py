@@ -12,13 +12,16 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from golive.errors import ExitCode, GoliveError, RefusedError, UsageError
 from golive.rollout import events as ev
+from golive.rollout.calendar import closed_until, parse_window
 from golive.rollout.controller import Controller
 from golive.rollout.journal import Request
-from golive.rollout.machine import Phase, State, WaitingFor
+from golive.rollout.machine import Phase, State, WaitingFor, decide
 from golive.rollout.plan import Plan, make_plan, preset
+from golive.timing import format_instant
 
 Verb = Callable[["Desk", Request], str]
 
@@ -85,7 +88,8 @@ class Desk:
             return self._make_room(request, version)
         self._next = None
         self._refuse_version(version, force=bool(request.body.get("force")))
-        plan = _plan(request.body)
+        plan, override = _plan(request.body), str(request.body.get("override", ""))
+        self._refuse_in_a_freeze(plan, version, override)
         if not request.body.get("known"):  # a rollback goes to a release that was made before
             await self.controller.world.deployer.prepare(version)
         state = self.controller.start(
@@ -99,10 +103,20 @@ class Desk:
                 actor=request.actor,
                 note=str(request.body.get("note", "")),
                 judging=dict(request.body.get("judging", {})),
+                override=override,
             )
         )
         self.controller.tell(ev.Ticked(at=state.started_at))  # wakes the loop, which begins the work
         return state.id
+
+    def _refuse_in_a_freeze(self, plan: Plan, version: str, override: str) -> None:
+        """The return to a version that served before is never frozen."""
+        until = closed_until(plan.freeze, plan.window, self._now()) if plan.judged and not override else None
+        if until is not None:
+            raise RefusedError(
+                f"{version}: releases are frozen until {format_instant(until)}; nothing was started. Ship then, or "
+                'say why it cannot wait: --override "...".'
+            )
 
     def _make_room(self, request: Request, version: str) -> str:
         state = self.controller.state
@@ -135,8 +149,13 @@ class Desk:
         state = self._waiting()
         self._may_answer(state, request.actor)
         comment = str(request.body.get("comment", ""))
-        self.controller.tell(ev.Approved(at=self._now(), actor=request.actor, comment=comment))
-        return f"rollout {state.id}: approved by {request.actor}"
+        approved = ev.Approved(at=self._now(), actor=request.actor, comment=comment)
+        after, _ = decide(state, approved)
+        if after.phase is Phase.WAITING and len(after.agreed) <= len(state.agreed) and request.actor in state.agreed:
+            raise RefusedError(f"rollout {state.id}: {request.actor} has approved already; somebody else must agree.")
+        self.controller.tell(approved)
+        still = f"; {after.reason}" if after.phase is Phase.WAITING else ""
+        return f"rollout {state.id}: approved by {request.actor}{still}"
 
     def _reject(self, request: Request) -> str:
         state = self._waiting()
@@ -209,8 +228,10 @@ def _plan(body: dict[str, Any]) -> Plan:
     if stored is None:
         return preset("progressive")
     plan = msgspec.convert(stored, Plan)
+    for text in (*plan.freeze, *plan.window):
+        parse_window(text)
     watch = plan.watch if plan.watch >= timedelta(0) else timedelta(0)
-    return make_plan(
+    checked = make_plan(
         plan.stages,
         watch=watch,
         on_inconclusive=plan.on_inconclusive,
@@ -218,6 +239,7 @@ def _plan(body: dict[str, Any]) -> Plan:
         judged=plan.judged,
         at_once=bool(body.get("at_once")),
     )
+    return replace(checked, approval_expires=plan.approval_expires, freeze=plan.freeze, window=plan.window)
 
 
 def _where(state: State) -> str:

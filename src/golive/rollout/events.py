@@ -28,6 +28,7 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
 
     Attributes:
         judging: the SLO table and the judge's options as they were then, so that every verdict can be recomputed.
+        override: why the freeze does not hold for this rollout; empty when it does.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
     actor: str = "unknown"
     note: str = ""
     judging: dict[str, Any] = {}
+    override: str = ""
 
 
 class ControllerStarted(Event, frozen=True, kw_only=True, tag="controller_started"):

@@ -10,8 +10,8 @@ The rollout machine: ``decide(state, event) -> (state, commands)``. Pure; time a
 
 What it promises, whatever the order of events:
 
-* the wanted weight rises only by entering the next stage: never in a pause, never past an approval, never while stable
-  is unhealthy, never on a verdict of another stage;
+* the wanted weight rises only by entering the next stage: never in a pause, never past an approval, never in a freeze,
+  never while stable is unhealthy, never on a verdict of another stage;
 * an abort wins from every state that is not final;
 * traffic never goes back onto a stable version known to be dead while the candidate still lives: stable is revived
   first;
@@ -32,10 +32,11 @@ import msgspec
 from msgspec.structs import replace
 
 from golive.rollout import events as ev
+from golive.rollout.calendar import closed_until
 from golive.rollout.commands import Command, Deploy, Observe, Remove, Shift, Wake
 from golive.rollout.plan import Plan
 from golive.rollout.ports import WEIGHT_MAX, Split
-from golive.timing import format_duration
+from golive.timing import format_duration, format_instant
 
 
 class Phase(enum.StrEnum):
@@ -79,6 +80,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         weight: the candidate's wanted share in basis points.
         entered_at: when the traffic of this stage was confirmed, or the phase was entered.
         verdict: the last one of this stage.
+        agreed: who approved the next stage so far; *asked_at*: since when approval is asked for.
+        overridden: why the freeze windows do not hold for this rollout.
+        frozen_until: the end of the freeze that keeps the next stage waiting.
         approved_stage: the highest stage a group agreed to enter.
         settled_stage: the highest stage a human let pass without enough evidence.
         failed_probes: bad probes of the candidate in a row.
@@ -102,6 +106,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     verdict: ev.Verdict | None = None
     waiting_for: WaitingFor | None = None
     paused_by: str | None = None
+    agreed: tuple[str, ...] = ()
+    asked_at: datetime | None = None
+    overridden: str = ""
+    frozen_until: datetime | None = None
     approved_stage: int = -1
     settled_stage: int = -1
     stable_healthy: bool = True
@@ -146,6 +154,7 @@ def begin(event: ev.Started) -> tuple[State, tuple[Command, ...]]:
         plan=event.plan,
         actor=event.actor,
         judging=event.judging,
+        overridden=event.override,
         phase=Phase.DEPLOYING,
         started_at=event.at,
         entered_at=event.at,
@@ -212,6 +221,8 @@ def _advance(state: State, at: datetime) -> State:
         return _leave_stage(state, at)
     if state.phase is Phase.WATCHING and at >= state.entered_at + state.plan.watch and state.paused_by is None:
         return _promote(state, at, "the watch is over")
+    if state.phase is Phase.WAITING:
+        return _ask_anew(state, at)
     return state
 
 
@@ -223,22 +234,69 @@ def _leave_stage(state: State, at: datetime) -> State:
     following = state.stage + 1
     if following == len(state.plan.stages):
         return _watch(state, at)
-    group = state.plan.stages[following].approval
-    if group is not None and state.approved_stage < following:
-        return replace(
-            state,
-            phase=Phase.WAITING,
-            waiting_for=WaitingFor.APPROVAL,
-            reason=f"waiting for {group} to approve {_share(state, following)}",
-        )
+    if state.plan.stages[following].approval is not None and state.approved_stage < following:
+        return _ask(state, following, at)
+    return _freeze(state, following, at) or _rise(state, following)
+
+
+def _rise(state: State, following: int) -> State:
     return replace(
         state,
         phase=Phase.SHIFTING,
         stage=following,
         weight=state.plan.stages[following].weight,
         verdict=None,
+        frozen_until=None,
         reason=f"moving to {_share(state, following)}",
     )
+
+
+def _freeze(state: State, following: int, at: datetime) -> State | None:
+    """*state* waiting for the end of a freeze; None when the weight may rise."""
+    if state.overridden:
+        return None
+    until = closed_until(state.plan.freeze, state.plan.window, at)
+    if until is None:
+        return None
+    if until == state.frozen_until:
+        return state
+    why = f"frozen until {format_instant(until)}: {_share(state, following)} has to wait"
+    return replace(state, frozen_until=until, reason=why)
+
+
+# ---- asking people
+
+
+def _ask(state: State, following: int, at: datetime) -> State:
+    group, needed = state.plan.stages[following].approval, state.plan.stages[following].needed
+    whom = f"{needed} of {group}" if needed > 1 else str(group)
+    return replace(
+        state,
+        phase=Phase.WAITING,
+        waiting_for=WaitingFor.APPROVAL,
+        agreed=(),
+        asked_at=at,
+        reason=f"waiting for {whom} to approve {_share(state, following)}",
+    )
+
+
+def _asked_until(state: State) -> datetime | None:
+    """When what was agreed so far becomes void."""
+    if state.waiting_for is not WaitingFor.APPROVAL or state.asked_at is None or state.plan.approval_expires is None:
+        return None
+    return state.asked_at + state.plan.approval_expires
+
+
+def _ask_anew(state: State, at: datetime) -> State:
+    """After the expiry whoever agreed is asked again: what was true a day ago may not be today. The hold stays."""
+    until = _asked_until(state)
+    if until is None or at < until or state.plan.approval_expires is None:
+        return state
+    anew = _ask(state, state.stage + 1, at)
+    return replace(anew, reason=f"{anew.reason}; not complete within {format_duration(state.plan.approval_expires)}")
+
+
+# ---- the end of a stage
 
 
 def _passed(state: State, at: datetime) -> bool:
@@ -300,11 +358,13 @@ def _alarms(state: State) -> tuple[datetime, ...]:
     """The instants at which time alone changes something."""
     if state.phase is Phase.WATCHING:
         return (state.entered_at + state.plan.watch,)
+    until = _asked_until(state) if state.phase is Phase.WAITING else state.frozen_until
+    extra = () if until is None else (until,)
     if state.phase is not Phase.SOAKING or state.stage < 0:
-        return ()
+        return extra
     stage = state.plan.stages[state.stage]
     waits = [stage.floor] if stage.ceiling is None else [stage.floor, stage.ceiling]
-    return tuple(state.entered_at + wait for wait in waits)
+    return (*(state.entered_at + wait for wait in waits), *extra)
 
 
 # ---- going back
@@ -321,6 +381,8 @@ def _roll_back(state: State, at: datetime, why: str, by: str) -> State:
         weight=0,
         entered_at=at,
         waiting_for=None,
+        asked_at=None,
+        frozen_until=None,
         paused_by=None,
         stable_healthy=stable_healthy,
         reason=why,
@@ -414,11 +476,20 @@ def _removed(state: State, event: ev.Removed) -> State:
 def _approved(state: State, event: ev.Approved) -> State:
     if state.phase is not Phase.WAITING:
         return state
-    asked = state.waiting_for
-    state = replace(state, phase=Phase.SOAKING, waiting_for=None, reason=f"approved by {event.actor}")
-    if asked is WaitingFor.APPROVAL:
-        return replace(state, approved_stage=state.stage + 1)
-    return replace(state, settled_stage=state.stage)
+    if state.waiting_for is WaitingFor.DECISION:
+        state = replace(state, phase=Phase.SOAKING, waiting_for=None, reason=f"approved by {event.actor}")
+        return replace(state, settled_stage=state.stage)
+    state = _ask_anew(state, event.at)
+    if event.actor in state.agreed:
+        return state
+    state = replace(state, agreed=(*state.agreed, event.actor))
+    stage, who = state.plan.stages[state.stage + 1], " and ".join(state.agreed)
+    if len(state.agreed) < stage.needed:
+        return replace(state, reason=f"approved by {who}, {len(state.agreed)} of {stage.needed} of {stage.approval}")
+    reason = f"approved by {who}"
+    return replace(
+        state, phase=Phase.SOAKING, waiting_for=None, asked_at=None, approved_stage=state.stage + 1, reason=reason
+    )
 
 
 def _rejected(state: State, event: ev.Rejected) -> State:

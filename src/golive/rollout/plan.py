@@ -33,12 +33,14 @@ class Stage(msgspec.Struct, frozen=True):
         floor: the least time at this weight, however good the evidence.
         ceiling: the most time to wait for enough evidence; None waits for ever.
         approval: the group that must agree before this weight is reached; None asks nobody.
+        needed: how many different people of that group must agree.
     """
 
     weight: int
     floor: timedelta
     ceiling: timedelta | None = None
     approval: str | None = None
+    needed: int = 1
 
     def __str__(self) -> str:
         text = f"{percent(self.weight)} % for at least {format_duration(self.floor)}"
@@ -58,6 +60,9 @@ class Plan(msgspec.Struct, frozen=True):
         judged: False for the return to a version that served before: its stages pass by time alone.
         failed_probes_max: bad probes of the candidate in a row that blow the fuse: one is noise, three half a second
             apart are an outage.
+        approval_expires: agreement that is not complete after this time is void, and is asked for anew; None never.
+        freeze: windows in which no weight rises; *window*: when given, weights rise only inside one. See
+            :mod:`golive.rollout.calendar`. Going back is never frozen.
     """
 
     stages: tuple[Stage, ...]
@@ -65,6 +70,9 @@ class Plan(msgspec.Struct, frozen=True):
     on_inconclusive: OnInconclusive = "ask"
     failed_probes_max: int = 3
     judged: bool = True
+    approval_expires: timedelta | None = None
+    freeze: tuple[str, ...] = ()
+    window: tuple[str, ...] = ()
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ import msgspec
 
 from golive.errors import GoliveError, RefusedError, UnavailableError
 from golive.rollout import events as ev
+from golive.rollout.calendar import closed_until
 from golive.rollout.controller import Controller
 from golive.rollout.desk import Desk
 from golive.rollout.journal import Entry, Journal
@@ -448,12 +449,33 @@ async def _simulate(seed: int, faults: Faults, plan: Plan, maker: JudgeMaker) ->
 async def _people(world: World, plan: Plan) -> None:
     """Somebody ships, others interfere."""
     body = {"version": NEW, "plan": msgspec.to_builtins(plan), "at_once": True}
-    world.journal.ask(SERVICE, "ada", "ship", body, world.clock.now())
+    await _ship(world, body, plan)
     for at, verb in sorted(world.faults.people):
         await asyncio.sleep(max(0.0, at - world.now()))
         number = world.journal.ask(SERVICE, "grace", verb, {}, world.clock.now())
         if verb == "abort":
             await _abort(world, number)
+    guarded = plan.freeze or plan.window or any(stage.approval for stage in plan.stages)
+    while guarded and not _over(world):
+        await asyncio.sleep(world.random.uniform(20, 200))
+        who, verb = (
+            world.random.choice(("grace", "grace", "mary")),
+            world.random.choice(("approve", "approve", "resume")),
+        )
+        world.journal.ask(SERVICE, who, verb, {}, world.clock.now())
+
+
+async def _ship(world: World, body: dict[str, Any], plan: Plan) -> None:
+    """Ask; in a freeze, ask again until it is over."""
+    while True:
+        number = world.journal.ask(SERVICE, "ada", "ship", body, world.clock.now())
+        if not (plan.freeze or plan.window):
+            return
+        while (answer := world.journal.answer_to(number)) is None:  # noqa: ASYNC110 - as the command line does it
+            await asyncio.sleep(0.2)
+        if "frozen until" not in answer[1]:
+            return
+        await asyncio.sleep(30)
 
 
 async def _abort(world: World, number: int) -> None:
@@ -543,12 +565,48 @@ def _examine(world: World) -> Outcome:
     rising = [after for before, after in itertools.pairwise(weights) if after > before]
     if rising != sorted(set(rising)):
         world.fail(f"a step was taken twice or out of order: {weights}")
+    _examine_rises(world, state, entries)
     if not world.living(state.split.stable):
         world.fail("all traffic is on a version that does not run")
     abort = world.exposed_after_abort if world.abort_at is not None else None
     if world.abort_at is not None and state.phase is Phase.ROLLED_BACK and abort is None:
         world.fail("aborted, and the weight never reached 0")
     return Outcome(state, entries, world.now(), world.writes, abort, world.counts[NEW][1])
+
+
+def _examine_rises(world: World, state: State, entries: list[Entry]) -> None:
+    """No weight rose in a freeze, and none without as many different people as its stage needs."""
+    agreed: list[ev.Approved] = []
+    for before, entry in itertools.pairwise(entries):
+        if isinstance(entry.event, ev.Approved):
+            agreed.append(entry.event)
+        if entry.weight <= before.weight:
+            continue
+        if closed_until(state.plan.freeze, state.plan.window, entry.at) is not None:
+            world.fail(f"the weight rose to {entry.weight} at {entry.at}, in a freeze")
+        stage = state.plan.stages[entry.stage]
+        people = {event.actor for event in agreed}
+        if stage.approval is not None and len(people) < stage.needed:
+            world.fail(f"the weight rose to {entry.weight} and only {sorted(people)} had agreed")
+        agreed.clear()
+
+
+def guarded_plan(seed: int) -> Plan:
+    """A small plan with approvals and freezes, drawn from *seed*."""
+    dice = random.Random(seed * 31 + 7)  # noqa: S311 - repeatable on purpose
+    plan = small_plan()
+    stages = [
+        msgspec.structs.replace(stage, approval=dice.choice((None, "owners")), needed=dice.choice((1, 2)))
+        for stage in plan.stages
+    ]
+    begin = dice.randrange(0, 20)
+    return msgspec.structs.replace(
+        plan,
+        stages=tuple(stages),
+        approval_expires=dice.choice((None, timedelta(seconds=300), timedelta(seconds=900))),
+        freeze=dice.choice(((), (f"Mon 09:{begin:02} - Mon 09:{begin + dice.randrange(1, 30):02}",))),
+        window=dice.choice(((), (f"Mon-Tue 09:{begin + 5:02} - 18:00",))),
+    )
 
 
 def small_plan(
