@@ -14,6 +14,7 @@ from golive.gates import Report, Result, Verdict, catalogue, run_gates
 from golive.gates.profiles import PROFILES, profile
 from golive.gates.reports import FORMATS, text
 from golive.gates.waiver import read_waivers
+from golive.targets import waivers_of
 from golive.wiring import target_of
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow", Verdict.UNAVAILABLE: "magenta"}
@@ -61,7 +62,7 @@ def command(
     if chosen is not None:
         target = chosen.fit(target)
     wanted = list(names) or list(chosen.gates if chosen is not None else settings.gates.preflight)
-    waivers = read_waivers(waivers_path) if waivers_path is not None else []
+    waivers = [*waivers_of(settings), *(read_waivers(waivers_path) if waivers_path is not None else [])]
     live = _tell if output == "text" else None
     report = asyncio.run(run_gates(wanted, target, waivers=waivers, on_result=live))
     _show(report, output)

@@ -1,0 +1,141 @@
+"""``[gates]`` of golive.toml as the gates know it: sections become probes. Part of the composition root."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from golive.config import Settings
+from golive.config import gates as config
+from golive.gates import (
+    CorsProbe,
+    FilesProbe,
+    HealthProbe,
+    IdempotencyProbe,
+    JobsProbe,
+    LoadProbe,
+    RedactionProbe,
+    RoutesProbe,
+    ShutdownProbe,
+    SmokeRequest,
+    StabilityProbe,
+    Waiver,
+)
+from golive.gates.thresholds import of_table
+
+
+def smoke_request(declared: config.SmokeRequest) -> SmokeRequest:
+    """One declared request."""
+    return SmokeRequest(
+        path=declared.path,
+        method=declared.method,
+        name=declared.name,
+        headers=declared.headers,
+        body=declared.body,
+        json=declared.payload,
+        expect=tuple(declared.expect),
+    )
+
+
+def health_probe(settings: Settings) -> HealthProbe:
+    """Paths of ``[deploy]``; without a file they are looked for."""
+    deploy, wanted = settings.deploy, settings.gates.health
+    declared = settings.file is not None
+    return HealthProbe(
+        live=deploy.live_path if declared else None,
+        startup=deploy.startup_path if declared else None,
+        ready=deploy.ready_path if declared else None,
+        aliases=tuple(wanted.aliases),
+        latency_max=wanted.latency_max.total_seconds(),
+        samples=wanted.samples,
+        body=wanted.body,
+    )
+
+
+def stability_probe(settings: Settings) -> StabilityProbe:
+    """``[gates.stability]``"""
+    return StabilityProbe(settings.gates.stability.requests, settings.gates.stability.concurrency)
+
+
+def jobs_probe(settings: Settings) -> JobsProbe | None:
+    """``[gates.jobs]``; None when nobody wrote it."""
+    jobs = settings.gates.jobs
+    if jobs is None:
+        return None
+    limits = jobs.accept_max.total_seconds(), jobs.finish_max.total_seconds()
+    return JobsProbe(smoke_request(jobs.submit), jobs.status_path, jobs.id_field, *limits)
+
+
+def routes_probe(settings: Settings) -> RoutesProbe | None:
+    """``[gates.routes]``; None when it names no route."""
+    routes = settings.gates.routes
+    named = routes.redirects or routes.body_required
+    return RoutesProbe(routes.redirects, tuple(routes.body_required)) if named else None
+
+
+def idempotency_probe(settings: Settings) -> IdempotencyProbe | None:
+    """``[gates.idempotency]``; None when nobody wrote it."""
+    once = settings.gates.idempotency
+    if once is None:
+        return None
+    return IdempotencyProbe(smoke_request(once.request), once.duplicate, once.header, once.parallel)
+
+
+def cors_probe(settings: Settings) -> CorsProbe | None:
+    """``[gates.cors]``, with the origins the chassis allows when it names none; None without any."""
+    cors = settings.gates.cors
+    origins = tuple(cors.origins or settings.chassis.cors_origins)
+    return CorsProbe(origins, cors.path, cors.method) if origins else None
+
+
+def load_probe(settings: Settings) -> LoadProbe:
+    """``[gates.load]``, held to the ``[slo]`` of a project unless it has thresholds of its own."""
+    load = settings.gates.load
+    request = smoke_request(load.request) if load.request is not None else SmokeRequest("/")
+    thresholds = tuple(load.thresholds)
+    if not thresholds and settings.file is not None:
+        thresholds = tuple(of_table(settings.slo.values(), f"{request.method} {request.path.partition('?')[0]}"))
+    return LoadProbe(
+        request,
+        load.requests,
+        load.concurrency or None,
+        load.rate,
+        load.duration_max.total_seconds(),
+        thresholds or LoadProbe().thresholds,
+    )
+
+
+def redaction_probe(settings: Settings) -> RedactionProbe | None:
+    """``[gates.redaction]``, its files relative to the project; None when nobody wrote it."""
+    hidden = settings.gates.redaction
+    if hidden is None:
+        return None
+    logs = tuple(settings.root / Path(log) for log in hidden.logs)
+    return RedactionProbe(smoke_request(hidden.request), logs, hidden.settle.total_seconds())
+
+
+def shutdown_probe(settings: Settings) -> ShutdownProbe | None:
+    """``[gates.shutdown]``, started as ``[deploy]`` says unless it has a command; None when nobody wrote it."""
+    stop = settings.gates.shutdown
+    command = stop.command or settings.deploy.command if stop is not None else []
+    if stop is None or not command:
+        return None
+    words = {"port": "{port}", "python": sys.executable, "version": "gate"}  # the gate fills in the port itself
+    return ShutdownProbe(
+        tuple(part.format_map(words) for part in command),
+        smoke_request(stop.slow),
+        {**settings.deploy.env, **stop.env},
+        stop.grace.total_seconds(),
+        stop.start_max.total_seconds(),
+    )
+
+
+def files_probe(settings: Settings) -> FilesProbe:
+    """``[gates.files]``"""
+    files = settings.gates.files
+    return FilesProbe(tuple(files.source), tuple(files.exclude), tuple(files.forbidden), files.env_example)
+
+
+def waivers_of(settings: Settings) -> list[Waiver]:
+    """``[[gates.waivers]]``"""
+    return [Waiver(one.gate, one.owner, one.reason, one.expires) for one in settings.gates.waivers]
