@@ -28,6 +28,12 @@ def small(start_shared):
     return start_shared(APP, GOLIVE_CHASSIS_BODY_MAX_BYTES="10KiB", GOLIVE_CHASSIS_HEAD_MAX_BYTES="8KiB").wait_started()
 
 
+@pytest.fixture(scope="module")
+def impatient(start_shared):
+    """A service that gives a head and a body half a second each."""
+    return start_shared(APP, GOLIVE_CHASSIS_HEAD_TIMEOUT="500ms", GOLIVE_CHASSIS_BODY_TIMEOUT="500ms").wait_started()
+
+
 def chunked(*chunks: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
 
@@ -76,9 +82,9 @@ def test_s3_a_head_that_never_ends_is_cut(small, read_answer):
             assert read_answer(sock).status != 431, "answered"
 
 
-def test_s1_a_half_sent_head_and_a_silent_connection_are_closed(start, read_answer):
+def test_s1_a_half_sent_head_and_a_silent_connection_are_closed(impatient, read_answer):
     """Neither may hold a connection; whoever began to speak is told why."""
-    service = start(APP, GOLIVE_CHASSIS_HEAD_TIMEOUT="500ms").wait_started()
+    service = impatient
     began = time.monotonic()
     with service.connect() as half, service.connect() as silent:
         half.sendall(b"GET /slow HTTP/1.1\r\nhost: t\r\n")
@@ -88,9 +94,9 @@ def test_s1_a_half_sent_head_and_a_silent_connection_are_closed(start, read_answ
     assert service.get("/slow?s=0.8").status == 200  # an answer that takes longer than a head is another matter
 
 
-def test_s1_a_body_that_trickles_is_answered_408(start, read_answer):
+def test_s1_a_body_that_trickles_is_answered_408(impatient):
     """One byte now and then keeps nobody's worker."""
-    service = start(APP, GOLIVE_CHASSIS_BODY_TIMEOUT="500ms").wait_started()
+    service = impatient
     with service.connect() as sock:
         sock.sendall(b"POST /count HTTP/1.1\r\nhost: t\r\ncontent-length: 1000\r\n\r\n")
         sock.settimeout(0.2)
