@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench lock clean simulate
+.PHONY: demo test check bench bench-jobs lock clean simulate
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -22,6 +22,9 @@ check: .venv/dev.stamp  ## Lint, types, arrows between the rooms
 
 bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratios of one run
 	@for each in benchmarks/bench_*.py; do [ -e "$$each" ] && echo "== $$each" && $(BIN)/python $$each || true; done
+
+bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside PgQueuer and Procrastinate on one PostgreSQL (about two minutes)
+	$(BIN)/python benchmarks/bench_jobs.py
 
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
@@ -47,3 +50,9 @@ clean:
 	@echo "installing what the tests need into .venv ..."
 	@$(call INSTALL,dev)
 	@touch $@ .venv/demo.stamp
+
+.venv/bench-jobs.stamp: benchmarks/jobs_peers/requirements.txt | .venv/bin/python
+	@echo "installing the systems to compare with into .venv/bench-jobs ..."
+	@$(PYTHON) -m venv .venv/bench-jobs
+	@.venv/bench-jobs/bin/python -m pip install --disable-pip-version-check -q -r $< > .venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@touch $@
