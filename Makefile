@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-jobs lock clean simulate
+.PHONY: demo test check bench bench-jobs lock clean simulate compare
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -28,6 +28,9 @@ bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside PgQueuer and 
 
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
+
+compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about a minute)
+	$(BIN)/python benchmarks/compare_judges.py
 
 lock: .venv/dev.stamp  ## Pin and hash the requirements anew; no registry is named in them
 	$(BIN)/python -m pip install -q uv
