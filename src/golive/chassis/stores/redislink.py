@@ -124,9 +124,11 @@ class RedisLink:
                     reply = await connection.send(self._hiredis.pack_command(command))
                     if isinstance(reply, self._hiredis.ReplyError):
                         raise StoreAwayError(f"refused {command[0]}: {str(reply).partition(' ')[0]}")
-        except (OSError, TimeoutError, StoreAwayError) as error:
+        except BaseException as error:  # closed meanwhile, too: nobody else knows of this connection yet
             if connection is not None:
                 connection.abort()
+            if not isinstance(error, OSError | TimeoutError | StoreAwayError):
+                raise
             raise StoreAwayError(str(error) or type(error).__name__) from None
         return connection
 
