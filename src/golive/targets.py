@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from golive.config import Settings
 from golive.config import gates as config
+from golive.errors import ConfigError
 from golive.gates import (
     CorsProbe,
     FilesProbe,
+    Gate,
     HealthProbe,
     IdempotencyProbe,
     JobsProbe,
@@ -20,7 +23,9 @@ from golive.gates import (
     SmokeRequest,
     StabilityProbe,
     Waiver,
+    catalogue,
 )
+from golive.gates.command import CommandProbe, command_gate
 from golive.gates.thresholds import of_table
 
 
@@ -139,3 +144,22 @@ def files_probe(settings: Settings) -> FilesProbe:
 def waivers_of(settings: Settings) -> list[Waiver]:
     """``[[gates.waivers]]``"""
     return [Waiver(one.gate, one.owner, one.reason, one.expires) for one in settings.gates.waivers]
+
+
+def gates_of(settings: Settings) -> Mapping[str, Gate]:
+    """
+    The built-in gates and those of ``[gates.commands]``.
+
+    Raises: ConfigError when a command has the name of a built-in gate.
+    """
+    known = catalogue()
+    taken = [name for name in settings.gates.commands if name in known]
+    if taken:
+        raise ConfigError(
+            *(f"gates.commands.{name}: golive has a gate of that name. Choose another." for name in taken)
+        )
+    own = {
+        name: command_gate(name, CommandProbe(tuple(one.run), one.env, one.timeout.total_seconds(), one.proves))
+        for name, one in settings.gates.commands.items()
+    }
+    return {**known, **own}

@@ -307,7 +307,8 @@ class Preflight:
         """See :class:`golive.rollout.ports.Gatekeeper`."""
         target = target_of(self.settings, f"http://{arm.address}", {})
         try:
-            report = await run_gates(self.settings.gates.preflight, target, waivers=targets.waivers_of(self.settings))
+            known, waivers = targets.gates_of(self.settings), targets.waivers_of(self.settings)
+            report = await run_gates(self.settings.gates.preflight, target, waivers=waivers, gates=known)
         except GoliveError as error:
             return GateVerdict(False, str(error))
         if report.go:

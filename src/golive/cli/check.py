@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from golive.config import Settings, load_settings
 from golive.errors import ExitCode, UsageError
-from golive.gates import Report, Result, Verdict, catalogue, run_gates
+from golive.gates import Gate, Report, Result, Verdict, run_gates
 from golive.gates.profiles import PROFILES, profile
 from golive.gates.reports import FORMATS, text
 from golive.gates.waiver import read_waivers
-from golive.targets import waivers_of
+from golive.targets import gates_of, waivers_of
 from golive.wiring import target_of
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow", Verdict.UNAVAILABLE: "magenta"}
@@ -51,10 +52,11 @@ def command(
     Without names, those of the profile, or of `[gates] preflight` in golive.toml. What a gate needs is run first; one
     that cannot run is UNAVAILABLE, which is never a pass.
     """
-    if listing:
-        _list_gates()
-        return ExitCode.OK
     settings = load_settings(config_path, environment=environment, missing_ok=config_path is None)
+    known = gates_of(settings)
+    if listing:
+        _list_gates(known)
+        return ExitCode.OK
     chosen = profile(profile_name) if profile_name else None
     target = target_of(
         settings, url or _own_url(settings), _headers(headers), tls_verify=not insecure, remote_allowed=remote_allowed
@@ -64,7 +66,7 @@ def command(
     wanted = list(names) or list(chosen.gates if chosen is not None else settings.gates.preflight)
     waivers = [*waivers_of(settings), *(read_waivers(waivers_path) if waivers_path is not None else [])]
     live = _tell if output == "text" else None
-    report = asyncio.run(run_gates(wanted, target, waivers=waivers, on_result=live))
+    report = asyncio.run(run_gates(wanted, target, waivers=waivers, on_result=live, gates=known))
     _show(report, output)
     return ExitCode.OK if report.go else ExitCode.NO_GO
 
@@ -88,8 +90,8 @@ def _headers(lines: tuple[str, ...]) -> dict[str, str]:
     return headers
 
 
-def _list_gates() -> None:
-    for gate in catalogue().values():
+def _list_gates(known: Mapping[str, Gate]) -> None:
+    for gate in known.values():
         click.echo(f"{gate.name:18} {gate.phase!s:10} {gate.proves}")
 
 

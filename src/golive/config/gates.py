@@ -196,6 +196,15 @@ class FilesGates(Section):
     env_example: Text = ".env.example"
 
 
+class CommandGate(Section):
+    """A command of the project as a gate: exit code 0 is a PASS. No shell."""
+
+    run: Annotated[list[Text], Field(min_length=1)]
+    env: dict[str, str] = Field(default={})
+    timeout: PositiveDuration = _seconds(60)
+    proves: str = ""
+
+
 def _day(value: object) -> date:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
@@ -239,4 +248,5 @@ class Gates(Section):
     idempotency: IdempotencyGate | None = None
     redaction: RedactionGate | None = None
     shutdown: ShutdownGate | None = None
+    commands: dict[str, CommandGate] = Field(default={})
     waivers: list[Waiver] = Field(default=[])
