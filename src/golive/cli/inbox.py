@@ -75,13 +75,17 @@ def ask(settings: Settings, verb: str, body: dict[str, Any], *, seconds: float =
             raise UnavailableError(
                 f"{settings.service}: expected a running controller to {verb}, found none. Start it with `golive up`."
             )
-        return _wait(journal, settings, verb, body, seconds)
+        number = journal.ask(settings.service, actor(), verb, body, datetime.now(UTC))
+        try:
+            return _wait(journal, settings, number, seconds)
+        except KeyboardInterrupt:
+            journal.withdraw(number)
+            raise
     finally:
         journal.close()
 
 
-def _wait(journal: Journal, settings: Settings, verb: str, body: dict[str, Any], seconds: float) -> str:
-    number = journal.ask(settings.service, actor(), verb, body, datetime.now(UTC))
+def _wait(journal: Journal, settings: Settings, number: int, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = journal.answer_to(number)

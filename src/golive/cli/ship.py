@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from golive.cli.follow import closing_line, follow, summary
-from golive.cli.inbox import ask, config_option, environment_option, settings_for
+from golive.cli.inbox import ANSWER_SECONDS, ask, config_option, environment_option, settings_for
 from golive.cli.terminal import can_draw, make_console
 from golive.config import Settings
 from golive.errors import ExitCode
@@ -20,6 +20,9 @@ from golive.rollout.journal import Journal
 from golive.rollout.ports import WEIGHT_MAX
 from golive.timing import parse_duration
 from golive.wiring import judging_of, open_journal, plan_of
+
+_PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
+"""How long a ship waits for the rollout before it, by ``[rollout] when_busy``. Control-C withdraws it."""
 
 
 @click.command(short_help="Roll a new version out, step by step, or take it back.")
@@ -46,7 +49,8 @@ def command(
     """
     settings = settings_for(config_path, environment)
     deadline = time.monotonic() + _seconds(timeout) if timeout else None
-    rollout = ask(settings, "ship", _request(settings, version, preset_name, note, force, override))
+    body = _request(settings, version, preset_name, note, force, override)
+    rollout = ask(settings, "ship", body, seconds=_PATIENCE_SECONDS[settings.rollout.when_busy])
     if detach:
         click.echo(rollout if output in (None, "text") else json.dumps({"schema": "golive/rollout/v1", "id": rollout}))
         return ExitCode.OK
@@ -87,6 +91,7 @@ def _request(
         "note": note,
         "force": force,
         "override": override,
+        "when_busy": settings.rollout.when_busy,
     }
 
 

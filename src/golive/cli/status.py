@@ -64,6 +64,11 @@ def _facts(post: Station, settings: Settings, seen: Split | None) -> dict[str, A
         "controller": str(holder) if holder else None,
         "gateway": f"http://{post.gateway.address}" if post.gateway.alive() else None,
         "traffic": str(seen) if seen else None,
+        "queued": [
+            {"version": str(request.body.get("version")), "by": request.actor}
+            for request in post.journal.requests(settings.service)
+            if request.verb == "ship"
+        ],
     }
 
 
@@ -72,6 +77,8 @@ def _show(facts: dict[str, Any], rollouts: list[State]) -> None:
     click.echo(f"  gateway     {facts['gateway'] or 'not running: golive up'}")
     click.echo(f"  traffic     {facts['traffic'] or 'unknown'}")
     click.echo(f"  controller  {facts['controller'] or 'not running: golive up'}")
+    for waiting in facts["queued"]:
+        click.echo(f"  {waiting['version']} of {waiting['by']} waits for its turn")
     for state in rollouts:
         click.echo(f"  {headline(state, datetime.now(UTC))}")
         if not state.final:

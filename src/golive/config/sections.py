@@ -136,6 +136,7 @@ class Rollout(Section):
     pace: Literal["careful", "fast", "demo"] = "careful"
     on_inconclusive: Literal["ask", "extend", "rollback"] = "ask"
     watch: Duration = timedelta(hours=24)
+    when_busy: Literal["refuse", "queue", "supersede"] = "refuse"
     freeze: Windows = Field(default=[])
     window: Windows = Field(default=[])
     judge: dict[str, Number] = Field(default={})

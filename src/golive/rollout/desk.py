@@ -85,7 +85,7 @@ class Desk:
         """Empty when the request has to wait for the watch of the version before it to end."""
         version = str(request.body.get("version", ""))
         if self.controller.state is not None:
-            return self._make_room(request, version)
+            return await self._make_room(request, version)
         self._next = None
         self._refuse_version(version, force=bool(request.body.get("force")))
         plan, override = _plan(request.body), str(request.body.get("override", ""))
@@ -118,17 +118,32 @@ class Desk:
                 'say why it cannot wait: --override "...".'
             )
 
-    def _make_room(self, request: Request, version: str) -> str:
+    async def _make_room(self, request: Request, version: str) -> str:
         state = self.controller.state
         assert state is not None
         if state.phase is Phase.WATCHING and version not in (state.candidate, state.stable):
             self._next = request
             self.controller.tell(ev.WatchEnded(at=self.controller.clock.now(), actor=request.actor))
             return ""
+        when_busy = request.body.get("when_busy")
+        if when_busy == "queue" and version != state.candidate:
+            return ""  # looked at again until the rollout is over
+        if when_busy == "supersede" and version != state.candidate:
+            await self._supersede(request, version, state)
+            return ""
         raise RefusedError(
             f"rollout {state.id}: {state.candidate} is {_where(state)} and one rollout runs at a time. "
             "Wait for it, or take it back with `golive abort`."
         )
+
+    async def _supersede(self, request: Request, version: str, state: State) -> None:
+        """Take the running version back, once it is certain that the new one can be shipped. That is no quarantine."""
+        self._refuse_version(version, force=bool(request.body.get("force")))
+        self._refuse_in_a_freeze(_plan(request.body), version, str(request.body.get("override", "")))
+        if state.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
+            return
+        await self.controller.world.deployer.prepare(version)
+        self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=f"superseded by {version}"))
 
     def _refuse_version(self, version: str, *, force: bool) -> None:
         if version == self.controller.current:
