@@ -472,3 +472,27 @@ def test_defaults_of_the_public_signature() -> None:
     judge = Judge()
     assert judge.plan == [0.01, 0.05, 0.25, 0.5, 0.95, 1.0]
     assert BOUNDS
+
+
+def holds_of_the_last_step(world: World, judge: Judge, **step: float) -> list[str]:
+    """The reasons for holding at 50 %, after everything was proven before."""
+    with_history(world, judge)
+    for _ in range(400):
+        decision = judge.observe(world.step(**step))
+        if world.stage == 0 and decision.action == "promote":
+            world.promote()
+            break
+    return [judge.observe(world.step(**step)).reason for _ in range(40)]
+
+
+def test_what_is_missing_in_a_stage_is_named_with_the_figures_of_the_stage(world: World) -> None:
+    """While latency warms up errors are proven already: then only latency may be said to be missing."""
+    judge = make_judge(floor_s=[600.0, 10.0, 0.0], warm_up_s=200.0)
+    reasons = holds_of_the_last_step(world, judge)
+    first, latency = reasons[0], [reason for reason in reasons if "a canary slower by 20% is not ruled out" in reason]
+    assert "in this stage an excess of 0.3 points of failures is not ruled out (canary 0.2% (1 of 500), stable" in first
+    only = [reason for reason in latency if "excess" not in reason]
+    assert only
+    assert only[0].startswith("hold: in this stage a canary slower by 20% is not ruled out (requests slower than")
+    assert "needed is 20 to 1" in only[0]
+    assert not any("the evidence of this stage alone is still short" in reason for reason in reasons)

@@ -141,7 +141,9 @@ class Judge:
         judged = [0] if self._tail is None else [0, self._tail]
         trouble = any(incident[row] for row in judged)
         phi = self._phi()
-        look: ReportLook = {"tick": tick, "weight": weight, "incident": trouble, "phi": phi, "rate": self._rate}
+        look: ReportLook = {
+            "tick": tick, "weight": weight, "incident": trouble, "phi": phi, "rate": self._rate, "tail": self._tail,
+        }  # fmt: skip
         if weight.total >= self._regression.goal and self._regression.visible(lead.line):
             return report.rollback(look, lead)
         if gauge is not None:

@@ -32,6 +32,7 @@ class Look(TypedDict):
     incident: bool
     phi: list[float]
     rate: float
+    tail: int | None
 
 
 class Report:
@@ -131,9 +132,27 @@ class Report:
             harm = self.promotion.next_harm(tick.stage, look["rate"])
             cost = f"the next stage could still cost {harm:,.0f} failed requests (budget {self.options.harm_budget:g})"
             return f"{cost}; {self._need_words(look, self._bound_wanted(look))}"
-        where = "in this stage " if proven else ""
-        open_question = f"{where}an excess of {points(self.options.margin)} is not ruled out"
-        return f"{open_question}; {self._need_words(look, self.options.margin)}"
+        return self._open_questions(look, since=1 if proven else 0)
+
+    def _open_questions(self, look: Look, since: int) -> str:
+        """What is not shown yet since the start (0) or in this stage (1): errors, latency or both, with figures."""
+        where, margin = "in this stage " if since else "", self.options.margin
+        parts = []
+        errors = self.promotion.need - self.promotion.errors[since].value(0)
+        if errors > 0:
+            counted = figures(self.regression.sums[0][since])
+            still = self._need_errors(look, margin, errors, since)
+            parts.append(f"{where}an excess of {points(margin)} of failures is not ruled out ({counted}); {still}")
+        tails = self.promotion.need - self.promotion.tails[since].value(0)
+        if look["tail"] is not None and tails > 0:
+            label, counted = (
+                self.regression.lines[look["tail"]].label,
+                figures(self.regression.sums[look["tail"]][since]),
+            )
+            slower = f"{where}a canary slower by {100 * (self.options.latency_margin - 1):.0f}% is not ruled out"
+            have, need = odds(self.promotion.need - tails), odds(self.promotion.need)
+            parts.append(f"{slower} ({label}: {counted}); the evidence is {have}, needed is {need}")
+        return "; ".join(parts)
 
     def _bound_wanted(self, look: Look) -> float:
         """The smallest rung that would fit the harm budget."""
@@ -141,19 +160,20 @@ class Report:
         fitting = [delta for delta in self.promotion.deltas if delta * unit <= self.options.harm_budget]
         return fitting[-1] if fitting else self.promotion.deltas[0]
 
-    def _need_words(self, look: Look, delta: float, since: int = 0) -> str:
+    def _need_words(self, look: Look, delta: float) -> str:
         """How many more requests refute an excess of *delta*, if the canary goes on as it is; or what else is short."""
         rung = self.promotion.deltas.index(delta)
-        errors = self.promotion.need - self.promotion.errors[since].value(rung)
+        errors = self.promotion.need - self.promotion.errors[0].value(rung)
         if errors > 0:
             return self._need_errors(look, delta, errors)
-        tails = self.promotion.need - self.promotion.tails[since].value(0)
+        tails = self.promotion.need - self.promotion.tails[0].value(0)
         if self.promotion.latency and tails > 0:
             return f"latency needs evidence of {odds(self.promotion.need)}, has {odds(self.promotion.need - tails)}"
         return "the evidence of this stage alone is still short"
 
-    def _need_errors(self, look: Look, delta: float, nats: float) -> str:
-        c, n_c, b, n_s = self.regression.sums[0][0]
+    def _need_errors(self, look: Look, delta: float, nats: float, since: int = 0) -> str:
+        """*since* the start (0) or this stage (1): the rates the canary is expected to go on with."""
+        c, n_c, b, n_s = self.regression.sums[0][since]
         usual = (b + 0.5) / (n_s + 500.0)
         now = (c + 500.0 * usual) / (n_c + 500.0)
         gain = rate_gain(now, 1.0, min(usual + delta, 0.999), min(usual + RATIO_MIN * delta, 0.99)) / look["phi"][0]
