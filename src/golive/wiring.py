@@ -43,6 +43,7 @@ from golive.rollout.routers.envoy import EnvoyRouter
 from golive.rollout.routers.envoy_gateway import EnvoyGateway
 from golive.rollout.routers.envoy_settings import GatewaySettings
 from golive.rollout.routers.envoy_tap import SOCKET_PATH_MAX
+from golive.rollout.semantics import restore_rules, rules_class
 from golive.rollout.session import EVERY_ROUTE, Judging
 from golive.timing import Clock, SystemClock
 
@@ -260,6 +261,7 @@ def judging_of(settings: Settings) -> dict[str, Any]:
         "slo": {name: {**row, **row.get("canary", {})} for name, row in rows.items()},
         "tick_s": rollout.tick.total_seconds(),
         "pace": rollout.pace,
+        "semantics": rollout.semantics,
         "options": dict(rollout.judge),
         "routes": list(routes_of(settings)),
     }
@@ -274,12 +276,17 @@ def routes_of(settings: Settings) -> tuple[str, ...]:
 def make_judge(state: State, stored: dict[str, Any] | None) -> Judging:
     """The judge of one rollout: a new one for its plan, or the one that was stored."""
     if stored is not None:
-        return Judge.from_dict(stored)
+        return restore_rules(stored) if "semantics" in stored else Judge.from_dict(stored)
     judging = state.judging
     slo = {
         name: {key: value for key, value in row.items() if key not in ("gate", "canary", "steady")}
         for name, row in judging.get("slo", {}).items()
     }
+    semantics = str(judging.get("semantics", "golive"))
+    if semantics != "golive":
+        whole = {name: int(n) if n == int(n) else n for name, n in judging.get("options", {}).items()}
+        tick_s, routes = float(judging.get("tick_s", 5.0)), tuple(judging.get("routes", (EVERY_ROUTE,)))
+        return rules_class(semantics)(state.plan.weights, slo, tick_s, BOUNDS, routes, **whole)
     floors = [stage.floor.total_seconds() for stage in state.plan.stages]
     ceilings = [(stage.ceiling or stage.floor + _UNDECIDED).total_seconds() for stage in state.plan.stages]
     options = {"floor_s": floors, "ceiling_s": ceilings, **judging.get("options", {})}

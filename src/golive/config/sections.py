@@ -134,6 +134,7 @@ class Rollout(Section):
     stages: list[Stage] | None = None
     tick: PositiveDuration = _seconds(5)
     pace: Literal["careful", "fast", "demo"] = "careful"
+    semantics: Literal["golive", "argo", "flagger", "kayenta"] = "golive"
     on_inconclusive: Literal["ask", "extend", "rollback"] = "ask"
     watch: Duration = timedelta(hours=24)
     when_busy: Literal["refuse", "queue", "supersede"] = "refuse"

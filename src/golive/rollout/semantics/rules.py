@@ -166,7 +166,7 @@ class Rules(ABC):
                 "plan": self.plan, "slo": self.slo, "tick_s": self.tick_s,
                 "histogram_bounds": self.bounds, "routes": self.routes,
             },
-            "options": asdict(self.options),
+            "options": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self.options).items()},
             "reader": self._reader.before,
             "interval": self._interval.to_dict(),
             "stage": [self._stage, self._t if math.isfinite(self._t) else None],
