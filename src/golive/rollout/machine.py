@@ -23,125 +23,22 @@ event is made).
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-import msgspec
 from msgspec.structs import replace
 
 from golive.rollout import events as ev
 from golive.rollout.calendar import closed_until
 from golive.rollout.commands import Command, Deploy, Observe, Remove, Shift, Wake
-from golive.rollout.plan import Plan
-from golive.rollout.ports import WEIGHT_MAX, Split
+from golive.rollout.ports import WEIGHT_MAX
+from golive.rollout.state import EXPOSED, GOING_BACK
+from golive.rollout.state import FINAL as FINAL
+from golive.rollout.state import Phase as Phase
+from golive.rollout.state import State as State
+from golive.rollout.state import WaitingFor as WaitingFor
 from golive.timing import format_duration, format_instant
-
-
-class Phase(enum.StrEnum):
-    """Where a rollout is. The docstring of the module draws how they follow each other."""
-
-    DEPLOYING = "deploying"
-    SHIFTING = "shifting"
-    SOAKING = "soaking"
-    WAITING = "waiting"
-    WATCHING = "watching"
-    PROMOTING = "promoting"
-    RETIRING = "retiring"
-    LIVE = "live"
-    ROLLING_BACK = "rolling_back"
-    DRAINING = "draining"
-    ROLLED_BACK = "rolled_back"
-
-
-FINAL = frozenset({Phase.LIVE, Phase.ROLLED_BACK})
-#: All traffic is, or soon will be, on stable; a second reason to go back changes nothing.
-_GOING_BACK = frozenset({Phase.ROLLING_BACK, Phase.DRAINING})
-#: The candidate may have users, who are watched over.
-_EXPOSED = frozenset({Phase.SHIFTING, Phase.SOAKING, Phase.WAITING, Phase.WATCHING})
-
-
-class WaitingFor(enum.StrEnum):
-    """Why a human is needed."""
-
-    APPROVAL = "approval"
-    """The next stage names a group that must agree."""
-    DECISION = "decision"
-    """The stage reached its ceiling and the evidence does not say enough."""
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    All there is to know about one rollout.
-
-    Attributes:
-        stage: index into the plan's stages; -1 before the first traffic.
-        weight: the candidate's wanted share in basis points.
-        entered_at: when the traffic of this stage was confirmed, or the phase was entered.
-        verdict: the last one of this stage.
-        agreed: who approved the next stage so far; *asked_at*: since when approval is asked for.
-        overridden: why the freeze windows do not hold for this rollout.
-        frozen_until: the end of the freeze that keeps the next stage waiting.
-        approved_stage: the highest stage a group agreed to enter.
-        settled_stage: the highest stage a human let pass without enough evidence.
-        failed_probes: bad probes of the candidate in a row.
-        no_go: a gate refused the candidate before it had traffic.
-        reason: why it is in this phase, one sentence.
-        ended_by: "golive" or the person, for a rollback.
-    """
-
-    id: str
-    service: str
-    stable: str
-    candidate: str
-    plan: Plan
-    actor: str
-    judging: dict[str, Any] = {}
-    phase: Phase
-    started_at: datetime
-    entered_at: datetime
-    stage: int = -1
-    weight: int = 0
-    verdict: ev.Verdict | None = None
-    waiting_for: WaitingFor | None = None
-    paused_by: str | None = None
-    agreed: tuple[str, ...] = ()
-    asked_at: datetime | None = None
-    overridden: str = ""
-    frozen_until: datetime | None = None
-    approved_stage: int = -1
-    settled_stage: int = -1
-    stable_healthy: bool = True
-    candidate_alive: bool = True
-    failed_probes: int = 0
-    no_go: bool = False
-    reason: str = ""
-    ended_by: str | None = None
-    ended_at: datetime | None = None
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing will ever change again."""
-        return self.phase in FINAL
-
-    @property
-    def split(self) -> Split:
-        """The traffic this state wants."""
-        if self.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE):
-            return Split(self.candidate)
-        if self.phase in (Phase.ROLLING_BACK, Phase.DRAINING, Phase.ROLLED_BACK):
-            return Split(self.stable)
-        return Split(self.stable, self.candidate, self.weight)
-
-    @property
-    def running(self) -> tuple[str, ...]:
-        """The versions that have or may get traffic in this state, and so must be kept running."""
-        if self.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE):
-            return (self.candidate,)
-        if self.phase in _EXPOSED:
-            return (self.stable, self.candidate)
-        return (self.stable,)
 
 
 def begin(event: ev.Started) -> tuple[State, tuple[Command, ...]]:
@@ -371,7 +268,7 @@ def _alarms(state: State) -> tuple[datetime, ...]:
 
 
 def _roll_back(state: State, at: datetime, why: str, by: str) -> State:
-    if state.phase in _GOING_BACK:
+    if state.phase in GOING_BACK:
         return state
     # The old version may already be stopping: whether it lives has to be seen again before it gets traffic.
     stable_healthy = state.stable_healthy and state.phase is not Phase.RETIRING
@@ -430,7 +327,7 @@ def _confirmed(state: State, event: ev.TrafficConfirmed) -> State:
 
 def _drifted(state: State, event: ev.Drifted) -> State:
     """Somebody else moved the traffic. More than we want is taken back at once; less is never raised by itself."""
-    if state.phase not in _EXPOSED:
+    if state.phase not in EXPOSED:
         return state
     seen = event.split.weight if event.split is not None and event.split.candidate == state.candidate else 0
     if seen > state.weight:
@@ -459,7 +356,7 @@ def _probed(state: State, event: ev.Probed) -> State:
         return state
     failed = 0 if event.healthy else state.failed_probes + 1
     state = replace(state, failed_probes=failed, candidate_alive=not event.dead)
-    if state.phase in _EXPOSED and (event.dead or failed >= state.plan.failed_probes_max):
+    if state.phase in EXPOSED and (event.dead or failed >= state.plan.failed_probes_max):
         what = "died" if event.dead else f"failed {failed} probes in a row"
         return _roll_back(state, event.at, f"{state.candidate} {what}: {event.reason}", "golive")
     return state
@@ -499,7 +396,7 @@ def _rejected(state: State, event: ev.Rejected) -> State:
 
 
 def _paused(state: State, event: ev.Paused) -> State:
-    if state.phase in _GOING_BACK or state.phase in (Phase.PROMOTING, Phase.RETIRING):
+    if state.phase in GOING_BACK or state.phase in (Phase.PROMOTING, Phase.RETIRING):
         return state
     return replace(state, paused_by=event.actor, reason=_said(f"paused by {event.actor}", event.comment))
 
@@ -510,7 +407,7 @@ def _resumed(state: State, event: ev.Resumed) -> State:
     drifted = state.paused_by == "golive"
     state = replace(state, paused_by=None, reason=f"resumed by {event.actor}")
     # After a drift the traffic has to be put back where the plan says; a stage's clock starts again with it.
-    return replace(state, phase=Phase.SHIFTING) if drifted and state.phase in _EXPOSED and state.stage >= 0 else state
+    return replace(state, phase=Phase.SHIFTING) if drifted and state.phase in EXPOSED and state.stage >= 0 else state
 
 
 def _aborted(state: State, event: ev.Aborted) -> State:

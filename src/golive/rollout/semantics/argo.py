@@ -9,7 +9,7 @@ Argo Rollouts: an analysis run in every stage, thresholds on the canary alone, l
   in a row. An Error is measured again after 10 s whatever the interval.
 - The run is as good as its worst metric. Failed and Error take the canary back, Inconclusive waits for a person.
 
-Source: argo-rollouts at 9f8d111: ``analysis/analysis.go``, ``utils/evaluate/evaluate.go``, ``utils/defaults``.
+Source: Argo Rollouts' documented analysis behaviour; not compared line by line with its controller.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ One tick, every ``interval_s``, in this order:
 3. all in range: the next weight. The plan's weights are the ``stepWeights``.
 
 Left out: webhooks and readiness, which golive has as gates and probes of its own.
-Source: flagger at 15bd6ad, ``pkg/controller/scheduler.go`` and ``scheduler_metrics.go``.
+Source: Flagger's documented behaviour; not compared line by line with its scheduler.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ Kayenta (NetflixACAJudge-v1.0): both versions' metrics as series, compared by Ma
 - High: the 98 % interval of the shift lies above a quarter of the estimated shift, and the effect is large enough.
 - Where Kayenta adds random noise (both series constant), this takes the limit: see :mod:`.mann_whitney`.
 
-Source: kayenta at a69573b, ``kayenta-judge``: NetflixACAJudge, MannWhitneyClassifier, WeightedSumScorer,
-ThresholdScoreClassifier; ``kayenta-standalone-canary-analysis`` for the loop.
+Source: Kayenta's documented judge (NetflixACAJudge) and its standalone analysis loop; not compared line by line.
 """
 
 from __future__ import annotations
