@@ -2,8 +2,8 @@
 golive: from "it works" to "it is live".
 
 This is the front door: a list of names, resolved on first use, so that ``import golive`` costs nothing and a service
-that only wants the chassis never loads the rollout, the command line or a cloud SDK. These names, :mod:`golive.testing` and
-the adapters imported on purpose are what golive promises; the rest may change tomorrow.
+that only wants the chassis never loads the rollout, the command line or a cloud SDK. These names,
+:mod:`golive.testing` and the adapters imported on purpose are what golive promises; the rest may change tomorrow.
 """
 
 from __future__ import annotations
