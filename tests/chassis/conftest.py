@@ -106,6 +106,13 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLIN
         time.sleep(0.01)
 
 
+def _write_whole(path: Path, text: str) -> None:
+    """Never half a file: a service started before may be importing it just now."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(path)
+
+
 @pytest.fixture(name="eventually")
 def eventually_fixture() -> Callable[..., Any]:
     return eventually
@@ -231,7 +238,7 @@ def _starting(folder: Path) -> Iterator[Callable[..., Service]]:
     services: list[Service] = []
 
     def begin(source: str, *arguments: str, **env: str) -> Service:
-        (folder / "service.py").write_text(textwrap.dedent(source))
+        _write_whole(folder / "service.py", textwrap.dedent(source))
         services.append(Service(folder, list(arguments), env))
         return services[-1]
 
