@@ -11,8 +11,9 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
 
+# Three workers on two cores: much of the suite waits for processes to start and stop.
 test: .venv/dev.stamp  ## The whole suite, in parallel
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: .venv/dev.stamp  ## Lint, types, arrows between the rooms
 	$(BIN)/ruff check .

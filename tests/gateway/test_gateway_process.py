@@ -194,7 +194,11 @@ async def test_down_loses_no_request_it_has_accepted(world: EnvoyWorld):
     stop.set()
     report = await load
     assert await held == (200, "v1")
-    assert set(report.failures) == {Failure.CONNECT}
+    # A connection the kernel took and Envoy had not yet, when the door closed, is reset by the kernel: it was never
+    # accepted. One or two of those at 300 new ones a second are the kernel's; what Envoy had accepted was answered.
+    assert set(report.failures) <= {Failure.CONNECT, Failure.RESET_FRESH}
+    assert report.failures[Failure.CONNECT] > 0
+    assert report.failures[Failure.RESET_FRESH] <= 2
 
 
 async def test_down_waits_no_longer_than_the_drain_timeout(tmp_path: Path):
