@@ -87,8 +87,7 @@ class TestPostgresStore(JobStoreContract, SplitContract):
         """Every backend is terminated: at most one answer each is lost, the notifications come back too."""
         loop, woken = asyncio.get_running_loop(), asyncio.Event()
         store.subscribe(lambda: loop.call_soon_threadsafe(woken.set) and None)
-        await store.submit([new_job()])
-        await asyncio.wait_for(woken.wait(), 10)
+        await self._until_heard(store, woken)
         admin = await asyncpg.connect(self.url)
         await admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'golive'")
         await admin.close()
@@ -104,12 +103,17 @@ class TestPostgresStore(JobStoreContract, SplitContract):
 
         await until(all_claimed)
         woken.clear()
-        for _ in range(100):  # until the listener is back
+        await self._until_heard(store, woken)
+
+    async def _until_heard(self, store: PostgresStore, woken: asyncio.Event) -> None:
+        """Submit until a notification arrives: one sent before the listener listens is lost, which is its nature."""
+
+        async def heard() -> bool:
             await store.submit([new_job()])
-            await asyncio.sleep(0.1)
-            if woken.is_set():
-                break
-        assert woken.is_set()
+            await asyncio.sleep(0.05)
+            return woken.is_set()
+
+        await until(heard)
 
     async def test_processes_that_start_at_once_make_one_schema(self, store: PostgresStore) -> None:
         """Server and workers open together; so they may, and a newer schema is refused."""
