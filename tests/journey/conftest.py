@@ -117,6 +117,13 @@ class Project:
             time.sleep(0.1)
         raise AssertionError(f"not {phase} within {seconds} s: {self.status()}")
 
+    def settle(self, seconds: float = 60) -> None:
+        """Wait until no rollout is in progress, whatever the test before left behind."""
+        deadline = time.monotonic() + seconds
+        while any(rollout["ended_at"] is None for rollout in self.status()["rollouts"]):
+            assert time.monotonic() < deadline, f"not over within {seconds} s: {self.status()}"
+            time.sleep(0.1)
+
     def url(self) -> str:
         """Where the gateway listens."""
         record = json.loads((self.folder / ".golive" / "gateway" / "gateway.json").read_text())

@@ -16,6 +16,12 @@ import pytest
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_in_progress(project: Any) -> None:
+    """Each test stands alone: which of them share a project, and in which order, is the test runner's affair."""
+    project.settle()
+
+
 def test_a_good_version_goes_live_and_the_old_one_leaves(project: Any, load_report: Callable[..., dict]) -> None:
     """Shipped under load: stage by stage to 100 %, nothing dropped, the old process gone."""
     project.write(broken=False, note="second")
@@ -134,8 +140,13 @@ def test_abort_works_without_any_controller(project: Any) -> None:
     project.ok("up", "--detach")
 
 
-def test_rollback_puts_the_version_before_back(project: Any) -> None:
+def test_rollback_puts_the_version_before_back(project: Any, load_report: Callable[..., dict]) -> None:
     """One command, one step, also after the old version was stopped."""
+    project.write(broken=False, note="to return from")
+    load = project.load("/hello")
+    project.ok("ship", "v14")
+    load_report(load)
+    project.until("live")
     previous, current = project.status()["previous"], project.status()["version"]
     done = project.run("rollback")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -190,7 +201,6 @@ def test_an_interrupted_ship_leaves_the_rollout_running(project: Any) -> None:
 
 def test_machine_output_is_one_json_object_per_event(project: Any) -> None:
     """`ship -o ndjson` streams the journal; every line names its schema and its event."""
-    project.until("rolled_back")
     project.write(broken=False, note="ndjson")
     load = project.load("/hello")
     done = project.run("ship", "v13", "-o", "ndjson")

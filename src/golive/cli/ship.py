@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import msgspec
 
-from golive.cli.follow import closing_line, follow, summary
 from golive.cli.inbox import ANSWER_SECONDS, ask, config_option, environment_option, settings_for
-from golive.cli.terminal import can_draw, make_console
+from golive.cli.viewing import deadline_of, view
 from golive.config import Settings
 from golive.errors import ExitCode
-from golive.rollout.journal import Journal
 from golive.rollout.ports import WEIGHT_MAX
-from golive.timing import parse_duration
 from golive.wiring import judging_of, open_journal, plan_of
 
 _PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
@@ -48,7 +43,7 @@ def command(
     somebody. Control-C ends only the view; the rollout goes on.
     """
     settings = settings_for(config_path, environment)
-    deadline = time.monotonic() + _seconds(timeout) if timeout else None
+    deadline = deadline_of(timeout)
     body = _request(settings, version, preset_name, note, force, override)
     rollout = ask(settings, "ship", body, seconds=_PATIENCE_SECONDS[settings.rollout.when_busy])
     if detach:
@@ -56,27 +51,10 @@ def command(
         return ExitCode.OK
     journal = open_journal(settings)
     try:
-        code = _follow(journal, rollout, settings, output, deadline)
-        state = journal.rollout(rollout)
-    except KeyboardInterrupt:
-        click.echo(f"\nthe rollout goes on: golive watch {rollout}", err=True)
-        raise
+        stop = not sys.stdout.isatty()
+        return view(journal, rollout, settings, output, deadline=deadline, stop_when_waiting=stop)
     finally:
         journal.close()
-    if output == "json":
-        click.echo(json.dumps(summary(state)))
-    elif output != "ndjson":
-        click.echo(closing_line(state, datetime.now(UTC)))
-    return code
-
-
-def _follow(journal: Journal, rollout: str, settings: Settings, output: str | None, deadline: float | None) -> ExitCode:
-    console = make_console()
-    if output is None and can_draw(console):
-        from golive.cli.live import follow_live  # needs a terminal's modules, which not every system has
-
-        return follow_live(journal, rollout, settings, deadline=deadline, console=console)
-    return follow(journal, rollout, output or "text", deadline=deadline, stop_when_waiting=not sys.stdout.isatty())
 
 
 def _request(
@@ -93,10 +71,3 @@ def _request(
         "override": override,
         "when_busy": settings.rollout.when_busy,
     }
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from None

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from golive.cli.follow import closing_line, follow, summary
 from golive.cli.inbox import config_option, environment_option, settings_for
-from golive.cli.terminal import can_draw, make_console
+from golive.cli.viewing import deadline_of, view
 from golive.config import Settings
-from golive.errors import ExitCode, UsageError
+from golive.errors import UsageError
 from golive.rollout.journal import Journal
-from golive.timing import parse_duration
 from golive.wiring import open_journal
 
 
@@ -35,33 +30,14 @@ def command(
     Ends with 0 when it is live, 3 when a gate refused it, 4 when it was taken back, 7 when it waits for somebody and
     nobody sits at a terminal. Leaving by q or Control-C (130) ends only the view; the rollout goes on.
     """
-    deadline = time.monotonic() + _seconds(timeout) if timeout else None
+    deadline = deadline_of(timeout)
     settings = settings_for(config_path, environment)
     journal = open_journal(settings)
-    identifier = rollout or ""
     try:
         identifier = rollout or latest(journal, settings)
-        code = _watch(journal, identifier, settings, output, deadline)
-        state = journal.rollout(identifier)
-    except KeyboardInterrupt:
-        click.echo(f"\nthe rollout goes on: golive watch {identifier}", err=True)
-        raise
+        return view(journal, identifier, settings, output, deadline=deadline, through_watch=True)
     finally:
         journal.close()
-    if output == "json":
-        click.echo(json.dumps(summary(state)))
-    elif output != "ndjson":
-        click.echo(closing_line(state, datetime.now(UTC)))
-    return code
-
-
-def _watch(journal: Journal, rollout: str, settings: Settings, output: str | None, deadline: float | None) -> ExitCode:
-    console = make_console()
-    if output is None and can_draw(console):
-        from golive.cli.live import follow_live  # needs a terminal's modules, which not every system has
-
-        return follow_live(journal, rollout, settings, through_watch=True, deadline=deadline, console=console)
-    return follow(journal, rollout, output or "text", deadline=deadline)
 
 
 def latest(journal: Journal, settings: Settings) -> str:
@@ -75,10 +51,3 @@ def latest(journal: Journal, settings: Settings) -> str:
         raise UsageError(f"{settings.service}: expected a rollout to look at, there was none yet. Start one with "
                          "`golive ship VERSION`.")  # fmt: skip
     return states[0].id
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from None
