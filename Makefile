@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-jobs lock clean simulate compare
+.PHONY: demo test check bench bench-jobs lock clean simulate compare prove-gates
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -20,6 +20,9 @@ check: .venv/dev.stamp  ## Lint, types, arrows between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+prove-gates: .venv/dev.stamp  ## Every gate with its planted defects: exactly that gate goes red, and green when all is well
+	GOLIVE_PROVE=1 $(BIN)/python -m pytest -n 2 tests/defects
 
 bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratios of one run
 	@for each in benchmarks/bench_*.py; do [ -e "$$each" ] && echo "== $$each" && $(BIN)/python $$each || true; done

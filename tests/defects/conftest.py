@@ -1,9 +1,12 @@
-"""Starting the defective service, and what it promises about itself."""
+"""Starting the defective service, what it promises about itself, and the list of proofs for ``make prove-gates``."""
 
+import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,15 +17,70 @@ from golive.gates import (
     JobsProbe,
     LoadProbe,
     RedactionProbe,
+    Report,
     RoutesProbe,
     ShutdownProbe,
     SmokeRequest,
     StabilityProbe,
     Target,
+    Verdict,
+    catalogue,
 )
 
 SERVICE = Path(__file__).parent / "service.py"
 StartServices = Callable[..., list[Target]]
+Prove = Callable[[Report, str], None]
+
+
+@pytest.fixture
+def prove(record_property: Callable[[str, object], None]) -> Prove:
+    """
+    ``prove(report, defect)``: the gate before the colon is red, all others are green or need a red one. With
+    ``defect=""``: all are green. What was proven is kept for the list.
+    """
+
+    def judge(report: Report, defect: str) -> None:
+        gate, _, what = defect.partition(":")
+        story = f"{defect or 'healthy'}: {report.sentence}"
+        outcomes = {result.gate: result.outcome for result in report.results}
+        red = [name for name, outcome in outcomes.items() if outcome.verdict is Verdict.FAIL]
+        assert red == ([gate] if gate else []), story
+        known = catalogue()
+        blocked = {name for name in outcomes if gate in known[name].depends_on}
+        for name, outcome in outcomes.items():
+            if name != gate:
+                assert outcome.verdict is (Verdict.UNAVAILABLE if name in blocked else Verdict.PASS), story
+        for name in [gate] if gate else outcomes:
+            record_property("proof", (name, what.strip(), outcomes[name].sentence))
+
+    return judge
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """``make prove-gates`` sets GOLIVE_PROVE=1: each gate with its planted defects and what it said about them."""
+    if not os.environ.get("GOLIVE_PROVE"):
+        return
+    proofs: dict[str, dict[str, str]] = defaultdict(dict)
+    for report in terminalreporter.stats.get("passed", []):
+        for key, value in report.user_properties:
+            if key == "proof":
+                proofs[value[0]][value[1]] = value[2]
+    for name in catalogue():
+        found = proofs.get(name, {})
+        terminalreporter.write_line(
+            f"{name:20} {'green on the healthy service' if '' in found else 'NOT PROVEN GREEN'}"
+        )
+        for what, sentence in found.items():
+            if what:
+                terminalreporter.write_line(f"    red: {what:45} {sentence[:100]}")
+        if not any(found):
+            terminalreporter.write_line("    NOT PROVEN RED")
+    red = sum(1 for found in proofs.values() for what in found if what)
+    unproven = [name for name in catalogue() if not any(proofs.get(name, {})) or "" not in proofs.get(name, {})]
+    terminalreporter.write_line(
+        f"{len(catalogue())} gates, {red} planted defects, each turned exactly its gate red; "
+        + (f"NOT PROVEN: {', '.join(unproven)}" if unproven else "every gate is proven both ways")
+    )
 
 
 @pytest.fixture
