@@ -161,7 +161,10 @@ def split(settings: JobsSettings, candidate: str | None, share: str | None, salt
 
     now = _ask(settings, work)
     said = "no split: every worker claims every job"
-    click.echo(f"{now.candidate} claims {now.share_basis_points / 100:g}% (salt {now.salt})" if now else said)
+    if now:
+        strict = f", {now.stable} the rest, and no other version anything" if now.stable else ""
+        said = f"{now.candidate} claims {now.share_basis_points / 100:g}% (salt {now.salt}){strict}"
+    click.echo(said)
 
 
 def _basis_points(share: str) -> int:

@@ -47,6 +47,8 @@ class JobsSettings:
     """True runs a worker inside the web process."""
     version: str | None = None
     """The release this process runs; recorded with every job it claims."""
+    alive_file: str = ""
+    """A file a worker keeps fresh while it works (:mod:`golive.jobs.alive`); golive sets it for workers it starts."""
 
     def __post_init__(self) -> None:
         faults = [fault for fault in (_fault(self, field.name) for field in fields(self)) if fault]
@@ -59,7 +61,7 @@ class JobsSettings:
         The settings the environment asks for; *overrides* win.
 
         Reads ``GOLIVE_JOBS_URL``, ``_TABLE``, ``_CONCURRENCY``, ``_TIMEOUT``, ``_ATTEMPTS_MAX``, ``_LEASE``,
-        ``_DRAIN``, ``GOLIVE_VERSION``, and the spellings of deployed services: ``BLOCKS_CONCURRENCY``,
+        ``_DRAIN``, ``_ALIVE_FILE``, ``GOLIVE_VERSION``, and the spellings of deployed services: ``BLOCKS_CONCURRENCY``,
         ``BLOCKS_TIMEOUT_MS`` and ``ENABLE_BACKGROUND_WORKER``. Two spellings of one setting must agree.
 
         Raises: ConfigError naming every variable that is wrong.
@@ -133,4 +135,5 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "GOLIVE_JOBS_DRAIN": ("drain", parse_duration),
     "ENABLE_BACKGROUND_WORKER": ("embedded", _switch),
     "GOLIVE_VERSION": ("version", str),
+    "GOLIVE_JOBS_ALIVE_FILE": ("alive_file", str),
 }

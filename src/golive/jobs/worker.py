@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 from golive.errors import GoliveError
 from golive.jobs import log
+from golive.jobs.alive import sign_of_life
 from golive.jobs.context import JobContext
 from golive.jobs.execution import Outcome, execute, timed_out
 from golive.jobs.handlers import Handler
@@ -108,7 +109,8 @@ class Worker:
         log.event("worker.started", worker=self.name, kinds=sorted(self._handlers), concurrency=self._concurrency,
                   version=self._settings.version)  # fmt: skip
         try:
-            await self._claim_until_stopped()
+            async with sign_of_life(self._settings.alive_file):
+                await self._claim_until_stopped()
         finally:
             unsubscribe()
             await self._drain()

@@ -64,6 +64,17 @@ class SplitContract:
         assert await claimed(store, "v1") == await claimed(store, None) == []
         assert len(await claimed(store, "v2")) == 30
 
+    async def test_a_rule_that_names_its_stable_version_shuts_out_every_other(self, store: JobStore) -> None:
+        """A third version and whoever has none get nothing; with stable as candidate, one version gets everything."""
+        await store.submit([new_job() for _ in range(60)])
+        await store.set_split(Split("v2", 5_000, "s", "v1"))
+        assert await store.split() == Split("v2", 5_000, "s", "v1")
+        assert await claimed(store, "v3") == await claimed(store, None) == []
+        assert len(await claimed(store, "v1", 5)) == len(await claimed(store, "v2", 5)) == 5
+        await store.set_split(Split("v1", 10_000, "s", "v1"))
+        assert await claimed(store, "v2") == await claimed(store, None) == []
+        assert len(await claimed(store, "v1")) == 50
+
     async def test_a_share_that_grows_keeps_the_jobs_it_had(self, store: JobStore) -> None:
         """What was the candidate's at 20 % is the candidate's at 50 %; a retry goes where the first attempt was."""
         await store.submit([new_job() for _ in range(200)])

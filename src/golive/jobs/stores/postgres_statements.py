@@ -104,7 +104,9 @@ _SUBMIT = """
 _CLAIM = """
     with rule as materialized (
         select value->>'salt' as salt, (value->>'share_basis_points')::int as share,
-               value->>'candidate' is not distinct from $6 as candidate
+               value->>'candidate' is not distinct from $6 as candidate,
+               coalesce(value->>'stable', '') <> ''
+                   and coalesce($6, '') not in (value->>'stable', value->>'candidate') as outsider
         from $table_control where name = 'split'
     ), due as (
         select job.* from unnest($1::text[], $2::text[], $3::int[]) as demand (queue, kind, most)
@@ -114,7 +116,8 @@ _CLAIM = """
                 and (not exists (select from rule)
                      or ($bucket < (select share from rule)) = (select candidate from rule))
             order by priority, run_at, id
-            limit case when exists (select from rule where share = case when candidate then 0 else 10000 end) then 0
+            limit case when exists (select from rule
+                                    where outsider or share = case when candidate then 0 else 10000 end) then 0
                        else demand.most end
             for update skip locked
         ) as job
