@@ -16,6 +16,7 @@ from golive.jobs import Jobs, JobsSettings, State
 from golive.jobs.ports import JobStore
 from golive.jobs.stores.postgres import PostgresStore
 from golive.testing.jobs import JobStoreContract, claim, new_job
+from golive.testing.jobs_named import NamedJobsContract
 from golive.testing.jobs_running import finished, until, working
 from golive.testing.jobs_split import SplitContract
 
@@ -28,7 +29,7 @@ def url(postgres_url: str) -> str:
     return postgres_url
 
 
-class TestPostgresStore(JobStoreContract, SplitContract):
+class TestPostgresStore(JobStoreContract, SplitContract, NamedJobsContract):
     """In PostgreSQL."""
 
     @pytest.fixture
@@ -47,6 +48,11 @@ class TestPostgresStore(JobStoreContract, SplitContract):
             "run_at = run_at - make_interval(secs => $1)", seconds,
         )  # fmt: skip
         await connection.close()
+
+    async def another(self, store: JobStore) -> JobStore:
+        other = PostgresStore(self.url)
+        await other.open()
+        return other
 
     async def test_the_table_refuses_moves_the_machine_does_not_know(self, store: PostgresStore) -> None:
         """No other program can revive a finished job."""

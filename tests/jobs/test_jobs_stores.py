@@ -15,6 +15,7 @@ from golive.jobs.stores import store_for
 from golive.jobs.stores.memory import MemoryStore
 from golive.jobs.stores.sqlite import SqliteStore
 from golive.testing.jobs import JobStoreContract, claim, new_job
+from golive.testing.jobs_named import NamedJobsContract
 from golive.testing.jobs_split import SplitContract
 
 
@@ -26,7 +27,7 @@ class _Clock:
         return time.time() + self.ahead
 
 
-class TestMemoryStore(JobStoreContract, SplitContract):
+class TestMemoryStore(JobStoreContract, SplitContract, NamedJobsContract):
     """In memory."""
 
     @pytest.fixture
@@ -38,7 +39,7 @@ class TestMemoryStore(JobStoreContract, SplitContract):
         self.clock.ahead += seconds
 
 
-class TestSqliteStore(JobStoreContract, SplitContract):
+class TestSqliteStore(JobStoreContract, SplitContract, NamedJobsContract):
     """In a file."""
 
     @pytest.fixture
@@ -51,6 +52,12 @@ class TestSqliteStore(JobStoreContract, SplitContract):
 
     async def advance(self, store: JobStore, seconds: float) -> None:
         self.clock.ahead += seconds
+
+    async def another(self, store: JobStore) -> JobStore:
+        assert isinstance(store, SqliteStore)
+        other = SqliteStore(store.path, clock=self.clock)
+        await other.open()
+        return other
 
     async def test_the_table_refuses_moves_the_machine_does_not_know(self, store: SqliteStore) -> None:
         """No other program can revive a finished job or invent a state."""

@@ -94,6 +94,16 @@ class Demand(msgspec.Struct, frozen=True):
     limit: int
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """A pending job as a doorbell needs it: whose it is and where it waits. *run_at* is when it is, or was, due."""
+
+    id: JobId
+    kind: str
+    queue: str
+    tenant: str
+    run_at: float
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A job in the hands of one worker. *fence* is what proves it: see :mod:`golive.jobs.machine`."""
 

@@ -7,22 +7,43 @@ concurrent callers into one commit. All methods may be called from any event loo
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from golive.jobs.machine import State
-from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission, Waiting
 from golive.jobs.split import Split
 from golive.jobs.tally import RunTally
+
+
+class StoreCapability(enum.StrEnum):
+    """
+    What not every store can do. What a store claims is tested; what it does not claim it refuses by name, where it is
+    something that can be asked for. The values are the rows of the table in docs/jobs.md.
+    """
+
+    DURABLE = "an acknowledged job survives the process and a power cut"
+    SUBMIT_WITHIN = "submit within your own transaction"
+    SUBMIT_LARGE = "more than 100 jobs in one submission, all or none"
+    ONE_CLOCK = "leases compared by one clock"
+    WAKES_OTHERS = "a submission wakes idle workers of other processes"
 
 
 class JobStore(Protocol):
     """
     The record of all jobs.
 
+    Attributes:
+        capabilities: what it can do beyond the rest of this port.
+        result_bytes_max: the longest result it keeps; None leaves that to the settings.
+
     Every method raises :class:`golive.errors.StateError` (its own files) or :class:`golive.errors.UnavailableError`
     (a server) when the store cannot answer; nothing was stored in part then.
     """
+
+    capabilities: frozenset[StoreCapability]
+    result_bytes_max: int | None
 
     async def open(self) -> None:
         """Connect and bring the schema up to date. Idempotent."""
@@ -59,6 +80,19 @@ class JobStore(Protocol):
         At most *limit* due jobs, lowest priority number first, then oldest, each now running under a lease of
         *lease_seconds*. No job is given to two workers. Of one kind never more than its demand.
         """
+        ...
+
+    async def claim_jobs(
+        self, jobs: Sequence[JobId], worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """
+        As :meth:`claim`, of the jobs named: for engines that hand out single jobs. What is not pending, not due yet or
+        another version's is left out.
+        """
+        ...
+
+    async def overdue(self, demands: Sequence[Demand], seconds: float) -> list[Waiting]:
+        """Jobs that have been due for longer than *seconds*, the most urgent first, at most its limit per demand."""
         ...
 
     async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:

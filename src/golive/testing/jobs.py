@@ -12,11 +12,12 @@ A behaviour this suite does not check is not promised.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
 from golive.jobs.machine import Event, State
-from golive.jobs.model import Claim, Demand, Failure, Job, NewJob, Progress, Settlement, new_job_id
+from golive.jobs.model import Claim, Demand, Failure, Job, NewJob, Progress, Settlement, Submission, new_job_id
 from golive.jobs.ports import JobStore
 
 LEASE = 15.0
@@ -36,6 +37,11 @@ def settlement(of: Claim, event: Event = Event.SUCCEED, **fields: object) -> Set
     """*of* ending with *event*; a success has the result ``1``."""
     result = b"1" if event is Event.SUCCEED else None
     return msgspec.structs.replace(Settlement(of.id, of.worker, of.fence, event, result), **fields)
+
+
+async def submit_all(store: JobStore, news: Sequence[NewJob]) -> list[Submission]:
+    """Any number of jobs, in submissions every store takes."""
+    return [each for at in range(0, len(news), 100) for each in await store.submit(news[at : at + 100])]
 
 
 class JobStoreContract:

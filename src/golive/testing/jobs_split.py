@@ -13,7 +13,7 @@ from golive.jobs.model import Claim, Demand, Failure, Settlement
 from golive.jobs.ports import JobStore
 from golive.jobs.split import Split, bucket
 from golive.jobs.tally import BOUNDS_SECONDS, RunEnd, duration_bucket
-from golive.testing.jobs import LEASE, new_job, settlement
+from golive.testing.jobs import LEASE, new_job, settlement, submit_all
 
 DEMANDS = [Demand("default", "report", 500)]
 
@@ -43,7 +43,7 @@ class SplitContract:
 
     async def test_each_job_belongs_to_exactly_one_side(self, store: JobStore) -> None:
         """By the bucket of its id, the same in every store; whoever has no version is not the candidate."""
-        ids = [job.job.id for job in await store.submit([new_job() for _ in range(300)])]
+        ids = [job.job.id for job in await submit_all(store, [new_job() for _ in range(300)])]
         split = Split("v2", 2_500, "salt: ü")
         await store.set_split(split)
         assert await store.split() == split
@@ -77,7 +77,7 @@ class SplitContract:
 
     async def test_a_share_that_grows_keeps_the_jobs_it_had(self, store: JobStore) -> None:
         """What was the candidate's at 20 % is the candidate's at 50 %; a retry goes where the first attempt was."""
-        await store.submit([new_job() for _ in range(200)])
+        await submit_all(store, [new_job() for _ in range(200)])
         await store.set_split(Split("v2", 2_000, "s"))
         early = await claimed(store, "v2")
         await store.settle([settlement(each, Event.HAND_BACK) for each in early])
@@ -87,7 +87,7 @@ class SplitContract:
 
     async def test_demand_and_order_hold_within_a_share(self, store: JobStore) -> None:
         """The limit counts what may be claimed, not what was looked at; priority first."""
-        jobs = [each.job for each in await store.submit([new_job(priority=number % 3) for number in range(200)])]
+        jobs = [each.job for each in await submit_all(store, [new_job(priority=number % 3) for number in range(200)])]
         await store.set_split(Split("v2", 3_000, "s"))
         mine = [job for job in jobs if bucket(job.id, "s") < 3_000]
         first = await claimed(store, "v2", 5)
@@ -96,7 +96,7 @@ class SplitContract:
 
     async def test_concurrent_claims_of_both_versions_share_without_overlap(self, store: JobStore) -> None:
         """Two workers of each version, while the rule changes under them: every job once."""
-        await store.submit([new_job() for _ in range(200)])
+        await submit_all(store, [new_job() for _ in range(200)])
         seen: list[str] = []
 
         async def work(version: str, worker: int) -> None:

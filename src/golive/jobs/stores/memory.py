@@ -15,7 +15,20 @@ from msgspec.structs import replace
 
 from golive.errors import UsageError
 from golive.jobs.machine import TRANSITIONS, Event, State, after_expiry, move, unless_cancelled
-from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.model import (
+    Claim,
+    Demand,
+    Failure,
+    Job,
+    JobId,
+    NewJob,
+    Progress,
+    Rescue,
+    Settlement,
+    Submission,
+    Waiting,
+)
+from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split, may_claim
 from golive.jobs.tally import RunEnd, RunTally, duration_bucket, run_end, tallies
 
@@ -28,6 +41,9 @@ class _Held(NamedTuple):
 
 class MemoryStore:
     """See :class:`golive.jobs.ports.JobStore`. *clock* is seconds since the epoch."""
+
+    capabilities = frozenset({StoreCapability.SUBMIT_LARGE, StoreCapability.ONE_CLOCK})
+    result_bytes_max: int | None = None
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -72,6 +88,31 @@ class MemoryStore:
             due = [job for job in due if may_claim(self._split, job.id, version)]
             chosen = [job for demand in demands for job in _first(demand.limit, _matching(due, demand))]
             return [self._claim(job, worker, now, lease_seconds, version) for job in _first(limit, chosen)]
+
+    async def claim_jobs(
+        self, jobs: Sequence[JobId], worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """See the port."""
+        now = self._clock()
+        with self._lock:
+            named = [job for id_ in dict.fromkeys(jobs) if (job := self._jobs.get(id_))]
+            due = [job for job in named if job.state is State.PENDING and job.run_at <= now]
+            return [
+                self._claim(job, worker, now, lease_seconds, version)
+                for job in due
+                if may_claim(self._split, job.id, version)
+            ]
+
+    async def overdue(self, demands: Sequence[Demand], seconds: float) -> list[Waiting]:
+        """See the port."""
+        latest = self._clock() - seconds
+        with self._lock:
+            late = [job for job in self._jobs.values() if job.state is State.PENDING and job.run_at < latest]
+        return [
+            Waiting(job.id, job.kind, job.queue, job.tenant, job.run_at)
+            for demand in demands
+            for job in _first(demand.limit, _matching(late, demand))
+        ]
 
     async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
         """See the port."""

@@ -24,7 +24,20 @@ from golive.db.postgres import Line, migrate
 from golive.errors import UnavailableError, UsageError
 from golive.jobs import log
 from golive.jobs.machine import Event, State, move
-from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.model import (
+    Claim,
+    Demand,
+    Failure,
+    Job,
+    JobId,
+    NewJob,
+    Progress,
+    Rescue,
+    Settlement,
+    Submission,
+    Waiting,
+)
+from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split
 from golive.jobs.stores.group import Group
 from golive.jobs.stores.postgres_statements import Statements
@@ -47,6 +60,9 @@ Purpose = Literal["submit", "settle", "quick", "read", "listen", "heart"]
 
 class PostgresStore:
     """See :class:`golive.jobs.ports.JobStore`. One line per purpose and event loop, made when first used."""
+
+    capabilities = frozenset(StoreCapability)
+    result_bytes_max: int | None = None
 
     def __init__(self, url: str, table: str = "block_jobs") -> None:
         self._url = url
@@ -109,6 +125,18 @@ class PostgresStore:
             [each.limit for each in demands], limit, worker, version, lease_seconds,
         )  # fmt: skip
         return [_claim(row, worker) for row in sorted(rows, key=lambda row: (row[0], row[1], row[2]))]
+
+    async def claim_jobs(
+        self, jobs: Sequence[JobId], worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """See the port."""
+        rows = await self._fetch("quick", self._sql.claim_jobs, list(jobs), worker, version, lease_seconds)
+        return [_claim(row, worker) for row in rows]
+
+    async def overdue(self, demands: Sequence[Demand], seconds: float) -> list[Waiting]:
+        """See the port."""
+        columns = [[each.queue for each in demands], [each.kind for each in demands], [each.limit for each in demands]]
+        return [Waiting(*row) for row in await self._fetch("read", self._sql.overdue, *columns, seconds)]
 
     async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
         """See the port."""

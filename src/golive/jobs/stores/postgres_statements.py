@@ -132,6 +132,35 @@ _CLAIM = """
               extract(epoch from created_at)::float8, fence
 """
 
+_CLAIM_JOBS = """
+    with rule as materialized (
+        select value->>'salt' as salt, (value->>'share_basis_points')::int as share,
+               value->>'candidate' is not distinct from $3 as candidate
+        from $table_control where name = 'split'
+    ), chosen as materialized (
+        select id from $table where id = any($1::uuid[]) and state = 'pending' and run_at <= now()
+            and (not exists (select from rule)
+                 or ($bucket < (select share from rule)) = (select candidate from rule))
+        order by id for update skip locked
+    )
+    update $table as job
+    set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = $2, version = $3, started_at = now(),
+        lease_until = now() + make_interval(secs => $4)
+    from chosen where job.id = chosen.id
+    returning priority, run_at, job.id::text, kind, queue, tenant, attempts, attempts_max, payload,
+              extract(epoch from created_at)::float8, fence
+"""
+
+_OVERDUE = """
+    select job.* from unnest($1::text[], $2::text[], $3::int[]) as demand (queue, kind, most)
+    cross join lateral (
+        select id::text, kind, queue, tenant, extract(epoch from run_at)::float8 from $table
+        where state = 'pending' and queue = demand.queue and kind = demand.kind
+            and run_at < now() - make_interval(secs => $4)
+        order by priority, run_at, $table.id limit demand.most
+    ) as job
+"""
+
 _EXTEND = """
     update $table as job set lease_until = now() + make_interval(secs => $4)
     from unnest($1::uuid[], $2::text[], $3::int[]) as held (id, worker, fence)
@@ -236,6 +265,8 @@ class Statements:
             "on tenant = tenant_ and kind = kind_ and idempotency_key = key"
         )
         self.claim = sql(_CLAIM)
+        self.claim_jobs = sql(_CLAIM_JOBS)
+        self.overdue = sql(_OVERDUE)
         self.extend = sql(_EXTEND)
         self.settle = sql(_SETTLE.replace("$count", _counting("$12")))
         self.rescue = sql(_RESCUE.replace("$count", _counting("$6")))

@@ -23,7 +23,8 @@ from typing import TypeVar
 from golive.db.sqlite import Connection, connect, migrate, storage_errors
 from golive.errors import UsageError
 from golive.jobs.machine import State
-from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
+from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission, Waiting
+from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split, bucket
 from golive.jobs.stores import sqlite_statements as statements
 from golive.jobs.stores.lane import Lane
@@ -37,6 +38,9 @@ WATCH_SECONDS = 0.003
 
 class SqliteStore:
     """See :class:`golive.jobs.ports.JobStore`. *clock* is seconds since the epoch; a test may own it."""
+
+    capabilities = frozenset(StoreCapability)
+    result_bytes_max: int | None = None
 
     def __init__(self, path: str | Path, table: str = "block_jobs", clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
@@ -95,6 +99,18 @@ class SqliteStore:
         now = self._clock()
         work = partial(self._sql.claim, demands=demands, limit=limit, worker=worker, version=version)
         return await self._write(partial(work, now=now, lease_until=now + lease_seconds))
+
+    async def claim_jobs(
+        self, jobs: Sequence[JobId], worker: str, lease_seconds: float, version: str | None
+    ) -> list[Claim]:
+        """See the port."""
+        now = self._clock()
+        work = partial(self._sql.claim_jobs, jobs=jobs, worker=worker, version=version)
+        return await self._write(partial(work, now=now, lease_until=now + lease_seconds))
+
+    async def overdue(self, demands: Sequence[Demand], seconds: float) -> list[Waiting]:
+        """See the port."""
+        return await self._read(partial(self._sql.overdue, demands=demands, before=self._clock() - seconds))
 
     async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
         """See the port."""

@@ -15,8 +15,20 @@ import msgspec
 
 from golive.db.sqlite import Connection
 from golive.jobs.machine import LEGAL_MOVES, Event, State, after_expiry, move
-from golive.jobs.model import Claim, Demand, Failure, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission
-from golive.jobs.split import Split, shut_out
+from golive.jobs.model import (
+    Claim,
+    Demand,
+    Failure,
+    Job,
+    JobId,
+    NewJob,
+    Progress,
+    Rescue,
+    Settlement,
+    Submission,
+    Waiting,
+)
+from golive.jobs.split import Split, may_claim, shut_out
 from golive.jobs.tally import KEPT_SECONDS, RunEnd, RunTally, duration_bucket, run_end, tallies
 
 _SCHEMA = """
@@ -113,6 +125,15 @@ class Statements:
             "order by priority, run_at, id limit ?) returning priority, run_at, id, kind, queue, tenant, attempts, "
             "attempts_max, payload, created_at, fence"
         )
+        self._claim_job = self._sql(
+            "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
+            "lease_until = ?, version = ?, started_at = ? where id = ? and state = 'pending' and run_at <= ? "
+            "returning id, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence"
+        )
+        self._overdue = self._sql(
+            "select id, kind, queue, tenant, run_at from $table where state = 'pending' and queue = ? and kind = ? "
+            "and run_at < ? order by priority, run_at, id limit ?"
+        )
         self._extend = self._sql(
             "update $table set lease_until = ? where id = ? and worker = ? and fence = ? and state = 'running'"
         )
@@ -190,6 +211,31 @@ class Statements:
         return [
             Claim(id_, kind, queue, tenant, attempts, attempts_max, payload.encode(), created_at, worker, fence)
             for _, _, id_, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence in rows
+        ]
+
+    def claim_jobs(
+        self, connection: Connection, *, jobs: Sequence[JobId], worker: str, version: str | None, now: float,
+        lease_until: float,
+    ) -> list[Claim]:  # fmt: skip
+        """See the port."""
+        split, claims = self.split(connection), []
+        for job in jobs:
+            if not may_claim(split, job, version):
+                continue
+            row = connection.execute(self._claim_job, (worker, lease_until, version, now, job, now)).fetchone()
+            if row:
+                id_, kind, queue, tenant, attempts, most, payload, created_at, fence = row
+                claims.append(
+                    Claim(id_, kind, queue, tenant, attempts, most, payload.encode(), created_at, worker, fence)
+                )
+        return claims
+
+    def overdue(self, connection: Connection, *, demands: Sequence[Demand], before: float) -> list[Waiting]:
+        """See the port."""
+        return [
+            Waiting(*row)
+            for each in demands
+            for row in connection.execute(self._overdue, (each.queue, each.kind, before, each.limit))
         ]
 
     def extend(self, connection: Connection, *, claims: Sequence[Claim], lease_until: float) -> list[Claim]:
