@@ -36,6 +36,8 @@ class Snapshot(msgspec.Struct, frozen=True):
         latency: (2, buckets) counts, not cumulated over buckets.
         epoch: of the sample. The counters here go on over it: what was counted before is carried along.
         units, bad_units: clients at risk and those that failed, (2,); None when the evidence does not count clients.
+        values: rows that bring their own measurement, by name, per version: ``[events, exposure]`` or a level.
+        jobs: what became of both versions' jobs; see :mod:`golive.rollout.judge.jobs`.
     """
 
     t: float
@@ -48,6 +50,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     epoch: str = ""
     units: tuple[int, int] | None = None
     bad_units: tuple[int, int] | None = None
+    values: tuple[dict[str, Any], dict[str, Any]] | None = None
+    jobs: tuple[dict[str, Any], dict[str, Any]] | None = None
 
 
 class RowDecision(Protocol):

@@ -18,6 +18,7 @@ from golive.errors import ConfigError
 from golive.rollout.judge.decision import Decision
 from golive.rollout.judge.gauges import Gauges
 from golive.rollout.judge.history import History
+from golive.rollout.judge.jobs import JOB_BOUNDS, all_runs_and_faults, row_value
 from golive.rollout.judge.layout import Counts, Line, count, make_lines, noninferiority_line
 from golive.rollout.judge.options import Options, make_options
 from golive.rollout.judge.promotion import Look, Promotion
@@ -25,7 +26,7 @@ from golive.rollout.judge.reading import CANARY, STABLE, Reader, Tick, Unreadabl
 from golive.rollout.judge.regression import Regression
 from golive.rollout.judge.report import Look as ReportLook
 from golive.rollout.judge.report import Report
-from golive.rollout.judge.table import read_table
+from golive.rollout.judge.table import Want, read_table
 from golive.slo.baseline import Baseline
 from golive.slo.clumping import Clumping
 
@@ -34,7 +35,9 @@ SLO: Mapping[str, Mapping[str, object]] = {"error_rate": {"target": "<= 1%", "al
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 RATE_MEMORY = 0.9
 CLUMP_S = 10.0
-STATE_VERSION = 1
+STATE_VERSION = 2
+MOVES = ("requests", "jobs", "both")
+FAILED_JOBS = "failed jobs"
 ODDS_MIN, ODDS_MAX = 0.1, 3.0
 
 
@@ -48,6 +51,8 @@ class Judge:
         tick_s: the usual time between two looks, seconds. Looks may be irregular.
         histogram_bounds: upper edges of the latency buckets, seconds, ascending; empty when there is no latency.
         routes: names of the routes, in the order of the counters.
+        moves: what the weight splits: "requests", "jobs" (their runs then take the place of requests, queues that of
+            routes) or "both". See :mod:`golive.rollout.judge.jobs`.
         pace: "careful" (about 23 min), "fast" (about 9 min) or "demo" (half a minute at 200 requests/s; coarse).
         options: see :class:`~golive.rollout.judge.options.Options`.
 
@@ -62,18 +67,22 @@ class Judge:
         histogram_bounds: Sequence[float] = BOUNDS,
         routes: Sequence[str] = ("*",),
         *,
+        moves: str = "requests",
         pace: str = "careful",
         **options: Any,
     ) -> None:
-        _check(plan, tick_s, histogram_bounds, routes)
+        _check(plan, tick_s, histogram_bounds, routes, moves)
         self.options: Options = make_options(pace, options)
         self.plan, self.routes = [float(weight) for weight in plan], [str(route) for route in routes]
-        self.bounds, self.tick_s = [float(edge) for edge in histogram_bounds], float(tick_s)
+        bounds = JOB_BOUNDS if moves == "jobs" else histogram_bounds
+        self.bounds, self.tick_s, self.moves = [float(edge) for edge in bounds], float(tick_s), moves
         self.slo = {name: dict(row) for name, row in slo.items()}
-        self.wants = read_table(slo, self.routes, self.bounds)
+        self.wants = read_table(slo, self.routes, self.bounds, moves)
         self._own = [want.name for want in self.wants if want.kind == "own"]
+        if moves == "both":
+            self._own.append(FAILED_JOBS)
         buckets = len(self.bounds) + 1 if self.bounds else 0
-        self._reader = Reader(len(self.routes), buckets)
+        self._reader = Reader(self.routes, buckets, moves)
         self._history: History | None = History(len(self.routes), buckets)
         self._gauges = Gauges()
         self._stage, self._origin, self._rate = -1, 0.0, 0.0
@@ -89,7 +98,8 @@ class Judge:
         Args:
             snapshot: anything with ``t``, ``stage``, ``weight``, ``stage_age``, ``requests``, ``errors``, ``latency``
                 (cumulative; version 0 stable, 1 canary; latency not cumulated over buckets, one bucket more than
-                bounds), optionally ``units``, ``bad_units`` and ``values``. Whatever is missing or broken holds.
+                bounds), optionally ``units``, ``bad_units``, ``values`` and ``jobs``. Whatever is missing or
+                broken holds.
         """
         first = self._reader.before is None
         try:
@@ -131,7 +141,9 @@ class Judge:
             return Look(counts[row], phi[row], self._baseline.rate(row), incident[row], line.worse, line.worse_excess)
 
         tail = None if warm or self._tail is None else look(self._tail)
-        self._promotion.observe(t, look(0), tail)
+        last = len(counts) - 1  # the failed jobs, where both kinds move
+        failed = Look(counts[last], phi[last], self._baseline.rate(last), incident[last])
+        self._promotion.observe(t, look(0), tail, failed if self.moves == "both" else None)
 
     def _decide(self, tick: Tick, t: float, incident: Sequence[bool]) -> Decision:
         report = self._report()
@@ -139,7 +151,7 @@ class Judge:
         lead = weight.lead
         gauge = next((want for want in self.wants if self._gauges.verdict(want.row)[0] == "FAIL"), None)
         judged = [0] if self._tail is None else [0, self._tail]
-        trouble = any(incident[row] for row in judged)
+        trouble = any(incident[row] for row in [*judged, *([-1] if self.moves == "both" else [])])
         phi = self._phi()
         look: ReportLook = {
             "tick": tick, "weight": weight, "incident": trouble, "phi": phi, "rate": self._rate, "tail": self._tail,
@@ -158,7 +170,7 @@ class Judge:
             return "the canary is suspicious"
         fault = self._arrival_fault(tick)
         if not fault and self._arrivals[0] == 0 and tick.total(CANARY) == 0:
-            return "the canary had no request in this stage yet, and no data is never a pass"
+            return f"the canary had no {self._noun[:-1]} in this stage yet, and no data is never a pass"
         return fault
 
     # ------------------------------------------------------------------ what is kept between looks
@@ -168,7 +180,7 @@ class Judge:
         assert self._history is not None
         self._origin = max(tick.t - tick.seconds, 0.0)
         histogram = self._history.latency()
-        lines = make_lines(self.options, self.wants, self.routes, self.bounds, histogram)
+        lines = make_lines(self.options, self.wants, self.routes, self.bounds, histogram, self._noun)
         self._build(lines, noninferiority_line(lines, self.bounds, histogram), units=tick.units is not None)
         for past in self._history.replay(units=self._units):
             counts = [*count(self._lines, past), *self._own_counts(past)]
@@ -183,7 +195,8 @@ class Judge:
         self._lines, self._tail, self._units = lines, tail, units
         rows = len(lines) + len(self._own)
         self._regression = Regression(self.options, lines, self.wants, self._own, self.tick_s)
-        self._promotion = Promotion(self.options, self.plan, self._regression.minute_s, latency=tail is not None)
+        minute_s, both = self._regression.minute_s, self.moves == "both"
+        self._promotion = Promotion(self.options, self.plan, minute_s, latency=tail is not None, jobs=both)
         self._baseline = Baseline(rows)
         self._clumping = Clumping(rows, min(CLUMP_S, max(self.options.burst_s / 3, self.tick_s)))
 
@@ -203,7 +216,7 @@ class Judge:
         for want in self.wants:
             if want.kind != "own":
                 continue
-            stable, canary = tick.values.get(want.name, (None, None))
+            stable, canary = self._values_of(want, tick)
             if isinstance(stable, list) and isinstance(canary, list):
                 counts.append(Counts(min(canary), canary[1], min(stable), stable[1]))
                 continue
@@ -213,7 +226,22 @@ class Judge:
                     want.row,
                     [stable if isinstance(stable, float) else None, canary if isinstance(canary, float) else None],
                 )
+        if self.moves == "both" and tick.jobs is not None:
+            (n_s, b), (n_c, c) = (all_runs_and_faults(each) for each in tick.jobs)
+            counts.append(Counts(c, n_c, b, n_s))
+        elif self.moves == "both":
+            counts.append(Counts(0.0, 0.0, 0.0, 0.0))
         return counts
+
+    def _values_of(self, want: Want, tick: Tick) -> Sequence[Any]:
+        """What both versions say about a row: measured for it, or seen in the jobs."""
+        if want.name in tick.values or tick.jobs is None:
+            return tick.values.get(want.name, (None, None))
+        return [row_value(want, counts) for counts in tick.jobs]
+
+    @property
+    def _noun(self) -> str:
+        return "jobs" if self.moves == "jobs" else "requests"
 
     def _enter_stage(self, tick: Tick) -> None:
         """Count arrivals, and begin anew what belongs to a stage."""
@@ -247,8 +275,8 @@ class Judge:
 
     def _report(self) -> Report:
         if self._history is not None:
-            return Report(self.wants, self.plan, self.options, None, None, self._gauges)
-        return Report(self.wants, self.plan, self.options, self._regression, self._promotion, self._gauges)
+            return Report(self.wants, self.plan, self.options, None, None, self._gauges, self._noun)
+        return Report(self.wants, self.plan, self.options, self._regression, self._promotion, self._gauges, self._noun)
 
     # ------------------------------------------------------------------ state
 
@@ -262,6 +290,7 @@ class Judge:
                 "tick_s": self.tick_s,
                 "histogram_bounds": self.bounds,
                 "routes": self.routes,
+                "moves": self.moves,
             },
             "options": {name: _listed(value) for name, value in asdict(self.options).items()},
             "reader": self._reader.before,
@@ -335,7 +364,7 @@ def _sample_ratio_fault(canary: float, requests: float, expected: float) -> str:
     )
 
 
-def _check(plan: Sequence[float], tick_s: float, bounds: Sequence[float], routes: Sequence[str]) -> None:
+def _check(plan: Sequence[float], tick_s: float, bounds: Sequence[float], routes: Sequence[str], moves: str) -> None:
     """Raises ConfigError with every fault of the settings that are not options."""
     faults = []
     weights = [float(weight) for weight in plan]
@@ -348,5 +377,7 @@ def _check(plan: Sequence[float], tick_s: float, bounds: Sequence[float], routes
         faults.append(f"judge.histogram_bounds: expected ascending seconds above 0, got {list(bounds)!r}.")
     if not routes or isinstance(routes, str):
         faults.append(f'judge.routes: expected at least one name such as "GET /a", got {routes!r}.')
+    if moves not in MOVES:
+        faults.append(f'judge.moves: expected "requests", "jobs" or "both", got {moves!r}.')
     if faults:
         raise ConfigError(*faults)

@@ -68,15 +68,14 @@ def make_lines(
     routes: Sequence[str],
     bounds: Sequence[float],
     history: Sequence[float],
+    noun: str = "requests",
 ) -> list[Line]:
     """The lines of a rollout; *history* is stable's latency histogram before the start, (buckets,)."""
     tolerated = options.tolerated_error_factor
-    lines = [Line("errors", "failed requests", 0, tolerated)]
+    lines = [Line("errors", f"failed {noun}", 0, tolerated)]
     if len(routes) > 1:
-        lines += [
-            Line("route", f"failed requests of {name}", i, tolerated) for i, name in enumerate(routes[:ROUTES_MAX])
-        ]
-    return lines + [_tail_line(options, bounds, history, cut) for cut in _cuts(wants, bounds, history)]
+        lines += [Line("route", f"failed {noun} of {name}", i, tolerated) for i, name in enumerate(routes[:ROUTES_MAX])]
+    return lines + [_tail_line(options, bounds, history, cut, noun) for cut in _cuts(wants, bounds, history)]
 
 
 def noninferiority_line(lines: Sequence[Line], bounds: Sequence[float], history: Sequence[float]) -> int | None:
@@ -116,8 +115,8 @@ def _cuts(wants: Sequence[Want], bounds: Sequence[float], history: Sequence[floa
     return sorted(set(cuts))
 
 
-def _tail_line(options: Options, bounds: Sequence[float], history: Sequence[float], cut: int) -> Line:
-    label = f"requests slower than {bounds[cut - 1]:g} s"
+def _tail_line(options: Options, bounds: Sequence[float], history: Sequence[float], cut: int, noun: str) -> Line:
+    label = f"{noun} slower than {bounds[cut - 1]:g} s"
     if sum(history) < HISTORY_MIN:
         return Line("tail", label, cut, RATIO_UNKNOWN, WORSE_RATIO_UNKNOWN, WORSE_EXCESS_UNKNOWN)
     tolerated = slower_tail_ratio(history, bounds, cut, options.tolerated_latency_factor)

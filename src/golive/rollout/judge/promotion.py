@@ -46,9 +46,11 @@ class Look:
 
 
 class Promotion:
-    """The ladders of one rollout: errors and, when there is latency evidence, the tail."""
+    """The ladders of one rollout: errors, the tail when there is latency, and failed jobs where both kinds move."""
 
-    def __init__(self, options: Options, plan: Sequence[float], minute_s: float, *, latency: bool) -> None:
+    def __init__(
+        self, options: Options, plan: Sequence[float], minute_s: float, *, latency: bool, jobs: bool = False
+    ) -> None:
         self.options, self.plan, self.latency = options, list(plan), latency
         self.deltas = ladder_of(options.margin)
         self.need = math.log(1 / options.beta)
@@ -56,32 +58,40 @@ class Promotion:
         self.minute_s = minute_s
         self.errors = [Refutation(len(self.deltas)), Refutation(len(self.deltas))]
         self.tails = [Refutation(1), Refutation(1)]
+        self.jobs = [Refutation(len(self.deltas)), Refutation(len(self.deltas))] if jobs else []
 
     def begin_stage(self) -> None:
         """A new stage: what was shown in this stage begins anew."""
         self.errors[1], self.tails[1] = Refutation(len(self.deltas)), Refutation(1)
+        self.jobs[1:] = [Refutation(len(self.deltas)) for _ in self.jobs[1:]]
 
-    def observe(self, t: float, errors: Look, tail: Look | None) -> None:
-        """Add one tick; *tail* is None while warming up or without latency evidence."""
-        x = errors.counts
-        _bet(self.errors, excess_gains(x.c, x.b, x.n_c, x.n_s, errors.usual, self.deltas), errors)
+    def observe(self, t: float, errors: Look, tail: Look | None, jobs: Look | None = None) -> None:
+        """Add one tick; *tail* is None while warming up or without latency evidence, *jobs* where none move."""
+        for ladder, look in ((self.errors, errors), (self.jobs, jobs)):
+            if look is not None:
+                x = look.counts
+                _bet(ladder, excess_gains(x.c, x.b, x.n_c, x.n_s, look.usual, self.deltas), look)
         if tail is not None:
             x = tail.counts
             gains = factor_gains(x.c, x.b, x.n_c, x.n_s, tail.usual, tail.worse, tail.worse_excess)
             _bet(self.tails, gains, tail)
         if self.clock.advance(t):
-            for refutation in (*self.errors, *self.tails):
+            for refutation in (*self.errors, *self.tails, *self.jobs):
                 refutation.start_late()
 
     def proof(self, beginning: int) -> float:
         """Nats against "worse than the margin" on the least proven row, since the start (0) or in this stage (1)."""
-        errors = self.errors[beginning].value(0)
-        return min(errors, self.tails[beginning].value(0)) if self.latency else errors
+        proofs = [ladder[beginning].value(0) for ladder in (self.errors, self.jobs) if ladder]
+        if self.latency:
+            proofs.append(self.tails[beginning].value(0))
+        return min(proofs)
 
     def harm_bound(self) -> float:
-        """The smallest excess error rate that is refuted since the start; 1 when none is."""
-        errors = self.errors[0]
-        return next((delta for rung, delta in enumerate(self.deltas) if errors.value(rung) >= self.need), 1.0)
+        """The smallest excess error rate that is refuted since the start, of requests and jobs; 1 when none is."""
+        return max(self._bound(ladder[0]) for ladder in (self.errors, self.jobs) if ladder)
+
+    def _bound(self, refuted: Refutation) -> float:
+        return next((delta for rung, delta in enumerate(self.deltas) if refuted.value(rung) >= self.need), 1.0)
 
     def earned(self, stage: int, stage_age: float, rate: float) -> bool:
         """
@@ -132,12 +142,15 @@ class Promotion:
             "clock": self.clock.to_dict(),
             "errors": [each.to_dict() for each in self.errors],
             "tails": [each.to_dict() for each in self.tails],
+            "jobs": [each.to_dict() for each in self.jobs],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`to_dict` gave."""
         self.clock.restore(state["clock"])
-        for held, saved in zip((*self.errors, *self.tails), (*state["errors"], *state["tails"]), strict=True):
+        for held, saved in zip(
+            (*self.errors, *self.tails, *self.jobs), (*state["errors"], *state["tails"], *state["jobs"]), strict=True
+        ):
             held.restore(saved)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from golive.rollout.judge.jobs import BrokenJobsError, Jobs, as_requests, difference, read_jobs
+
 STABLE, CANARY = 0, 1
 ARMS = ("stable", "canary")
 
@@ -36,6 +38,7 @@ class Tick:
         latency: per version and bucket, (2, buckets); empty lists when there is none.
         units: (exposed, bad) per version, or None when units are not counted.
         values: rows that bring their own measurement: (events, exposure) per version or a gauge per version.
+        jobs: what became of both versions' jobs in the tick, by queue; None when they are not counted.
     """
 
     t: float
@@ -48,6 +51,7 @@ class Tick:
     latency: Counts
     units: tuple[tuple[float, float], tuple[float, float]] | None = None
     values: dict[str, list[Any]] = field(default_factory=dict)
+    jobs: Jobs | None = None
 
     @property
     def is_history(self) -> bool:
@@ -60,10 +64,18 @@ class Tick:
 
 
 class Reader:
-    """Remembers the last counters of one rollout."""
+    """
+    Remembers the last counters of one rollout.
 
-    def __init__(self, routes: int, buckets: int) -> None:
-        self.routes, self.buckets = routes, buckets
+    Args:
+        routes: their number, or their names where jobs are what moves.
+        moves: "requests", "jobs" (whose runs then are the requests) or "both".
+    """
+
+    def __init__(self, routes: int | Sequence[str], buckets: int, moves: str = "requests") -> None:
+        self.routes = routes if isinstance(routes, int) else len(routes)
+        self.names = () if isinstance(routes, int) else tuple(routes)
+        self.buckets, self.moves = buckets, moves
         self.before: dict[str, Any] | None = None
 
     def read(self, snapshot: object) -> Tick:
@@ -93,18 +105,34 @@ class Reader:
             _difference("latency", before, now),
             _units(before["units"], now["units"]),
             _values(before["values"], now["values"]),
+            _jobs(before["jobs"], now["jobs"]),
         )
 
     def _counters(self, snapshot: object) -> dict[str, Any]:
         t = _number(getattr(snapshot, "t", None), "t")
         stage = int(_number(getattr(snapshot, "stage", None), "stage"))
         now: dict[str, Any] = {"t": t, "stage": stage, "weight": _number(getattr(snapshot, "weight", None), "weight")}
+        values = _mappings(getattr(snapshot, "values", None))
         now["stage_age"] = _number(getattr(snapshot, "stage_age", 0.0), "stage_age")
+        canary = stage >= 0 and t >= 0
+        now["jobs"] = self._read_jobs(snapshot, canary=canary)
+        if self.moves == "jobs":
+            stable, new = (as_requests(counts, self.names) for counts in now["jobs"])
+            return {**now, **{name: (stable[name], new[name]) for name in stable}, "units": None, "values": values}
         for name, size in (("requests", self.routes), ("errors", self.routes), ("latency", self.buckets)):
-            now[name] = _table(getattr(snapshot, name, None), name, size, canary=stage >= 0 and t >= 0)
+            now[name] = _table(getattr(snapshot, name, None), name, size, canary=canary)
         now["units"] = _pairs(snapshot)
-        now["values"] = _mappings(getattr(snapshot, "values", None))
+        now["values"] = values
         return now
+
+    def _read_jobs(self, snapshot: object, *, canary: bool) -> list[dict[str, Any]] | None:
+        try:
+            jobs = read_jobs(getattr(snapshot, "jobs", None), ARMS, canary=canary)
+        except BrokenJobsError as error:
+            raise UnreadableError(str(error)) from None
+        if jobs is None and self.moves != "requests":
+            raise UnreadableError("no data: the snapshot has no jobs, and jobs are what this rollout moves")
+        return jobs
 
 
 def _number(value: Any, name: str) -> float:
@@ -179,6 +207,13 @@ def _units(before: list[list[float]] | None, now: list[list[float]] | None) -> A
     if any(number < 0 for pair in pairs for number in pair):
         raise UnreadableError("the unit counters began again; counting anew")
     return pairs
+
+
+def _jobs(before: list[dict[str, Any]] | None, now: list[dict[str, Any]] | None) -> Jobs | None:
+    try:
+        return difference(before, now)
+    except BrokenJobsError as error:
+        raise UnreadableError(str(error)) from None
 
 
 def _mappings(values: Any) -> list[dict[str, Any]] | None:

@@ -133,9 +133,9 @@ class Regression:
         pooled = Wager(weights, [self._patience(m, "errors") for m in POOLED_MULTIPLES], self.goal)
         late = Wager([STAKE["late fuse"]], [replace(self._fuse(), late=True)], self.goal)
         return [
-            Entry(fuse, "fuse", "failed requests", 0, (FUSE_NULL,)),
-            Entry(late, "fuse", "failed requests", 0, (FUSE_NULL_LATE,)),
-            Entry(pooled, "pooled", "failed requests against stable's usual rate", 0, POOLED_MULTIPLES),
+            Entry(fuse, "fuse", self.lines[0].label, 0, (FUSE_NULL,)),
+            Entry(late, "fuse", self.lines[0].label, 0, (FUSE_NULL_LATE,)),
+            Entry(pooled, "pooled", f"{self.lines[0].label} against stable's usual rate", 0, POOLED_MULTIPLES),
         ]
 
     def _absolute(self, wants: Sequence[Want]) -> list[Entry]:

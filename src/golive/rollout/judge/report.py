@@ -46,9 +46,10 @@ class Report:
         regression: Regression | None,
         promotion: Promotion | None,
         gauges: Gauges,
+        noun: str = "requests",
     ) -> None:
         self.wants, self.plan, self.options, self.gauges = wants, plan, options, gauges
-        self._regression, self._promotion = regression, promotion
+        self._regression, self._promotion, self.noun = regression, promotion, noun
 
     # ------------------------------------------------------------------ decisions
 
@@ -130,7 +131,9 @@ class Report:
             return still if proven else f"{still}; {self._need_words(look, self.options.margin)}"
         if self.plan[tick.stage + 1] <= 0.5:
             harm = self.promotion.next_harm(tick.stage, look["rate"])
-            cost = f"the next stage could still cost {harm:,.0f} failed requests (budget {self.options.harm_budget:g})"
+            cost = (
+                f"the next stage could still cost {harm:,.0f} failed {self.noun} (budget {self.options.harm_budget:g})"
+            )
             return f"{cost}; {self._need_words(look, self._bound_wanted(look))}"
         return self._open_questions(look, since=1 if proven else 0)
 
@@ -177,7 +180,7 @@ class Report:
         usual = (b + 0.5) / (n_s + 500.0)
         now = (c + 500.0 * usual) / (n_c + 500.0)
         gain = rate_gain(now, 1.0, min(usual + delta, 0.999), min(usual + RATIO_MIN * delta, 0.99)) / look["phi"][0]
-        return more_requests(nats, gain, look["rate"] * look["tick"].weight)
+        return more_requests(nats, gain, look["rate"] * look["tick"].weight, self.noun)
 
     def _label(self, entry: Entry) -> str:
         return entry.want or (
@@ -251,11 +254,11 @@ class Report:
             )
         if sums[1] <= 0:
             return self.gauges.verdict(want.row)
+        facts = f"{want.name}: {figures(sums)} ({want.bar})"
         if sums[3] <= 0 or self.regression.row_value(look["weight"], index) > math.log(self.options.warn):
-            return Verdict.INCONCLUSIVE, f"{want.name}: {figures(sums)} ({want.bar}). Not decided yet."
-        judgement = want.row.judge(sums[0] / sums[1])
-        verdict = Verdict.PASS if judgement.verdict is Verdict.PASS else Verdict.INCONCLUSIVE
-        return verdict, f"{want.name}: {figures(sums)} ({want.bar}). No sign that the canary is worse."
+            return Verdict.INCONCLUSIVE, f"{facts}. Not decided yet."
+        verdict = Verdict.PASS if _meets(want, sums) else Verdict.INCONCLUSIVE
+        return verdict, f"{facts}. No sign that the canary is worse."
 
     @property
     def regression(self) -> Regression:
@@ -268,6 +271,14 @@ class Report:
         """The proof of no harm; only once the canary had traffic."""
         assert self._promotion is not None
         return self._promotion
+
+
+def _meets(want: Want, sums: Sequence[float]) -> bool:
+    """Whether the canary's counts of an own row meet the target, which is a number, a share or a limit of each run."""
+    c, n_c = sums[:2]
+    if want.limit_s or want.row.indicator == "cost_per_job":
+        return c / n_c <= want.share
+    return want.row.target.holds(c if want.row.target.unit == "number" else c / n_c)
 
 
 def _excess_of(sums: Sequence[float]) -> float:

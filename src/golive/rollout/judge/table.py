@@ -53,32 +53,54 @@ class Want:
         return f"target {self.row.target}{alert}"
 
 
-def read_table(slo: Mapping[str, Mapping[str, object]], routes: Sequence[str], bounds: Sequence[float]) -> list[Want]:
+def read_table(
+    slo: Mapping[str, Mapping[str, object]], routes: Sequence[str], bounds: Sequence[float], moves: str = "requests"
+) -> list[Want]:
     """
     The rows of *slo*, in order; *bounds* are the upper edges of the latency buckets, seconds.
 
+    Where only jobs move, they are the requests: a row of a queue is the row of a route, and a duration is a latency.
+
     Raises: golive.slo.table.SloError with every fault of the table.
     """
-    return [_want(row.for_phase("canary"), routes, bounds) for row in parse_table(slo).values()]
+    read = _want_of_jobs if moves == "jobs" else _want
+    return [read(row.for_phase("canary"), routes, bounds) for row in parse_table(slo).values()]
 
 
 def _want(row: Row, routes: Sequence[str], bounds: Sequence[float]) -> Want:
     kind = INDICATOR_KINDS.get(row.indicator, "own")
-    if kind == "errors":
-        return _errors(row, routes)
+    if kind == "errors" and row.queue is None:
+        return _errors(row, row.route, routes)
     if kind == "latency":
         return _latency(row, bounds)
-    return Want(row, "own", 0.0)
+    return _own(row)
 
 
-def _errors(row: Row, routes: Sequence[str]) -> Want:
+def _want_of_jobs(row: Row, routes: Sequence[str], bounds: Sequence[float]) -> Want:
+    if row.route is not None or row.indicator == "latency":
+        return Want(row, "own", 0.0, unjudgeable="this rollout moves jobs, and no requests")
+    if row.indicator == "job_duration" and row.queue is None:
+        return _latency(row, bounds)
+    if INDICATOR_KINDS.get(row.indicator) == "errors":
+        return _errors(row, row.queue, routes)
+    return _own(row)
+
+
+def _own(row: Row) -> Want:
+    """A row with its own measurement; of jobs, *share* is what may be too slow."""
+    limit = (row.alert_if or row.target).value
+    share = 1.0 - row.quantile if row.quantile is not None else 0.0
+    return Want(row, "own", share, limit if row.indicator == "job_duration" else 0.0)
+
+
+def _errors(row: Row, route: str | None, routes: Sequence[str]) -> Want:
     promised = row.target.value if row.indicator == "error_rate" else 1.0 - row.target.value
     share = min(max(promised, SHARE_MIN), 0.9)
-    if row.route is None:
+    if route is None:
         return Want(row, "errors", share)
-    if row.route not in routes:
-        return Want(row, "errors", share, unjudgeable=f"the evidence does not tell {row.route} apart")
-    return Want(row, "errors", share, route=list(routes).index(row.route))
+    if route not in routes:
+        return Want(row, "errors", share, unjudgeable=f"the evidence does not tell {route} apart")
+    return Want(row, "errors", share, route=list(routes).index(route))
 
 
 def _latency(row: Row, bounds: Sequence[float]) -> Want:

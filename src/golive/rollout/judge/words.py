@@ -47,7 +47,7 @@ def figures(sums: Sequence[float]) -> str:
     return f"canary {share(sums[0], sums[1])}, stable {share(sums[2], sums[3])}"
 
 
-def more_requests(nats: float, gain_per_request: float, rate: float) -> str:
+def more_requests(nats: float, gain_per_request: float, rate: float, noun: str = "requests") -> str:
     """
     What is still needed: ``needs about 812 more requests on the canary, about 9 min``.
 
@@ -60,5 +60,5 @@ def more_requests(nats: float, gain_per_request: float, rate: float) -> str:
         return "at this rate it will not get better by waiting"
     requests = math.ceil(nats / gain_per_request)
     if rate <= 0:
-        return f"needs about {requests:,} more requests on the canary, which gets none now"
-    return f"needs about {requests:,} more requests on the canary, about {duration(requests / rate)}"
+        return f"needs about {requests:,} more {noun} on the canary, which gets none now"
+    return f"needs about {requests:,} more {noun} on the canary, about {duration(requests / rate)}"
