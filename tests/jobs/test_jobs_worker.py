@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -18,8 +19,9 @@ import pytest
 
 from golive.errors import ConfigError, StateError
 from golive.jobs import InvalidPayloadError, JobContext, JobError, Jobs, KeyReusedError, State, UnknownHandlerError
+from golive.jobs import worker as worker_module
 from golive.jobs.log import JsonLines
-from golive.jobs.model import Demand
+from golive.jobs.model import Demand, Settlement
 from golive.testing.jobs import settlement
 from golive.testing.jobs_running import finished, until, working
 
@@ -360,6 +362,30 @@ async def test_an_unavailable_store_is_survived(jobs: Jobs, monkeypatch: pytest.
     async with working(jobs):
         done = await finished(jobs, await jobs.submit("it"))
     assert (done.state, runs) == (State.SUCCEEDED, [1])
+
+
+async def test_a_worker_that_stopped_claiming_goes_on_as_soon_as_the_store_has_caught_up(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too much unsettled stops the claims; the settlement that changes this begins them again, not the next poll."""
+    monkeypatch.setattr(worker_module, "UNSETTLED_MAX", 3)
+    monkeypatch.setattr(worker_module, "POLL_SECONDS", 600.0)
+    real = jobs.store.settle
+
+    async def slowly(settlements: Sequence[Settlement]) -> list[bool]:
+        await asyncio.sleep(0.002)
+        return await real(settlements)
+
+    monkeypatch.setattr(jobs.store, "settle", slowly)
+
+    @jobs.handler("it")
+    async def it() -> None: ...
+
+    async with jobs:
+        submitted = [await jobs.submit("it") for _ in range(200)]
+        async with working(jobs, concurrency=8):
+            for job in submitted:
+                assert (await finished(jobs, job)).state is State.SUCCEEDED
 
 
 async def test_submissions_are_checked(jobs: Jobs) -> None:

@@ -26,6 +26,11 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = timedelta(seconds=3)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
 
+_BY_INDEX = {
+    "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_bitmapscan": "off",
+    "enable_hashjoin": "off", "enable_mergejoin": "off",
+}  # fmt: skip
+
 #: SQLSTATE classes that mean "not now" and not "wrong": connection, resources, operator, system, read-only standby.
 _NOT_NOW = ("08", "53", "57", "58", "25006", "40")
 
@@ -38,11 +43,15 @@ class Line:
 
     Args:
         durable: False commits without waiting for the disk: only for what may be lost in a database crash.
+        by_index: True keeps the planner to indexes and nested loops, in one plan per statement. For statements that
+            touch a few rows by key, whatever the statistics of a table that was empty a second ago say.
     """
 
-    def __init__(self, url: str, *, durable: bool = True) -> None:
+    def __init__(self, url: str, *, durable: bool = True, by_index: bool = False) -> None:
         self._url = url
-        self._settings = {"application_name": "golive", "synchronous_commit": "on" if durable else "off"}
+        self._settings = {"application_name": "golive", "synchronous_commit": "on" if durable else "off", "jit": "off"}
+        if by_index:
+            self._settings |= _BY_INDEX
         self._lock = asyncio.Lock()
         self._connection: Any = None
 

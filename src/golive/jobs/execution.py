@@ -40,7 +40,7 @@ async def execute(handler: Handler, payload: bytes, context: JobContext, result_
     """
     thread: asyncio.Future[Any] | None = None
     token = current.set(context)
-    limit = asyncio.timeout(handler.timeout.total_seconds() or None)
+    limit = asyncio.timeout(handler.timeout_seconds or None)
     try:
         async with limit:
             if handler.isolation == "process":

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -41,6 +42,11 @@ class Handler:
     takes_payload: bool
     context_name: str | None
     decode: Callable[[bytes], Any]
+
+    @cached_property
+    def timeout_seconds(self) -> float:
+        """*timeout*, ready for every run; 0.0 means none."""
+        return self.timeout.total_seconds()
 
     def call(self, payload: Any, context: JobContext) -> Any:
         """The function's own return value: an awaitable if it is a coroutine function."""

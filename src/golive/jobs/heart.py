@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from golive.errors import GoliveError
@@ -28,10 +28,10 @@ BEATS_PER_LEASE = 3
 
 
 class Overstay(NamedTuple):
-    """When a run is past all patience (monotonic seconds), and how it is settled then."""
+    """When a run is past all patience (monotonic seconds), and how it is settled then: asked only if it comes to it."""
 
     at: float
-    settlement: Settlement
+    settle: Callable[[], Settlement]
 
 
 class Heart:
@@ -60,11 +60,17 @@ class Heart:
         with self._lock:
             self._held[claim.id] = (claim, overstay)
 
-    def release(self, claim: Claim) -> None:
-        """The claim is settled or given back."""
+    def hold_all(self, claims: Sequence[Claim]) -> None:
+        """Keep *claims* alive until they are held with an end, or released."""
         with self._lock:
-            if (held := self._held.get(claim.id)) and held[0].fence == claim.fence:
-                del self._held[claim.id]
+            self._held.update((claim.id, (claim, None)) for claim in claims)
+
+    def release_all(self, claims: Sequence[Claim]) -> None:
+        """The claims are settled or given back."""
+        with self._lock:
+            for claim in claims:
+                if (held := self._held.get(claim.id)) and held[0].fence == claim.fence:
+                    del self._held[claim.id]
 
     def _main(self) -> None:
         with asyncio.Runner() as runner:  # one loop for all beats: a store may keep a connection per loop
@@ -79,10 +85,11 @@ class Heart:
         alive = [claim for claim, overstay in held if not overstay or overstay.at > now]
         try:
             lost = await self._store.extend(alive, self._lease_seconds) if alive else []
-            await self._store.settle([overstay.settlement for _, overstay in ended])
+            await self._store.settle([overstay.settle() for _, overstay in ended])
         except GoliveError as error:  # the next beat tries again; until then the lease is still good
             log.event("worker.heartbeat_failed", level=log.WARNING, reason=str(error))
             return
-        for claim in [*lost, *(claim for claim, _ in ended)]:
-            self.release(claim)
+        gone = [*lost, *(claim for claim, _ in ended)]
+        self.release_all(gone)
+        for claim in gone:
             self._on_lost(claim)

@@ -28,6 +28,11 @@ def event(name: str, *, level: int = logging.INFO, error: BaseException | None =
         logger.log(level, name, extra={"golive_fields": fields}, exc_info=error)
 
 
+def enabled(level: int) -> bool:
+    """Whether an event of *level* goes anywhere: asked where its fields would cost more than the question."""
+    return logger.isEnabledFor(level)
+
+
 class JsonLines(logging.Formatter):
     """``{"at": ..., "level": "info", "event": "job.succeeded", "job_id": ..., "attempt": 1, ...}``"""
 

@@ -8,7 +8,7 @@ after all, the store refuses the result by its fence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from golive.errors import GoliveError
 from golive.jobs import log
@@ -20,11 +20,11 @@ BATCH_MAX = 500
 #: On the way out a store that is down is given this long; then the leases run out by themselves.
 FLUSH_SECONDS_MAX = 10.0
 
-Settled = Callable[[Settlement, Claim, bool], None]
+Settled = Callable[[Sequence[tuple[Settlement, Claim]], Sequence[bool]], None]
 
 
 class Settler:
-    """*settled* is told of each settlement once it is durable, and whether it was accepted."""
+    """*settled* is told of each batch once it is durable, and which of it was accepted."""
 
     def __init__(self, store: JobStore, settled: Settled) -> None:
         self._store = store
@@ -54,8 +54,7 @@ class Settler:
                 self._in_flight = len(batch)
                 accepted = await self._settle([settlement for settlement, _ in batch])
                 self._in_flight = 0
-                for (settlement, claim), yes in zip(batch, accepted, strict=True):
-                    self._settled(settlement, claim, yes)
+                self._settled(batch, accepted)
             self._empty.set()
 
     async def flush(self) -> None:

@@ -21,7 +21,7 @@ import random
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from golive.errors import GoliveError
@@ -55,7 +55,7 @@ TEND_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Run:
     """A job in a slot."""
 
@@ -164,9 +164,8 @@ class Worker:
         lease = self._settings.lease.total_seconds()
         claims = await self._store.claim(demands, room, self.name, lease, self._settings.version)
         now = time.monotonic()
-        for claim in claims:
-            self._heart.hold(claim)
-            self._ready.append((claim, now))
+        self._heart.hold_all(claims)
+        self._ready.extend([(claim, now) for claim in claims])
         self._start_ready()
         return len(claims) == room and self._room() > 0
 
@@ -237,6 +236,8 @@ class Worker:
         if settlement.event is Event.RETRY:
             asyncio.get_running_loop().call_later(settlement.delay_seconds + 0.001, self._wake.set)
         level = log.INFO if outcome.failure is None else log.WARNING
+        if not log.enabled(level):
+            return
         failure = {} if outcome.failure is None else {"code": outcome.failure.code}
         log.event(
             f"job.{_LOGGED[settlement.event]}", level=level, error=outcome.error, job_id=context.id, kind=context.kind,
@@ -249,22 +250,22 @@ class Worker:
                 claim.id, claim.worker, claim.fence, Event.SUCCEED, result=outcome.result, run_seconds=seconds
             )
         event = after_failure(claim.attempts, claim.attempts_max, outcome.failure.retryable)
-        delay = retry_delay_seconds(
-            claim.attempts, self._settings.backoff_base.total_seconds(), self._settings.backoff_max.total_seconds(),
-            random.random(),  # noqa: S311 - jitter, not a secret
-        )  # fmt: skip
+        delay = 0.0
+        if event is Event.RETRY:
+            base, most = self._settings.backoff_base.total_seconds(), self._settings.backoff_max.total_seconds()
+            delay = retry_delay_seconds(claim.attempts, base, most, random.random())  # noqa: S311 - jitter, no secret
         return Settlement(
-            claim.id, claim.worker, claim.fence, event, failure=outcome.failure,
-            delay_seconds=delay if event is Event.RETRY else 0.0, run_seconds=seconds,
+            claim.id, claim.worker, claim.fence, event, failure=outcome.failure, delay_seconds=delay,
+            run_seconds=seconds,
         )  # fmt: skip
 
     def _overstay(self, run: _Run) -> Overstay | None:
-        seconds = run.handler.timeout.total_seconds()
+        seconds = run.handler.timeout_seconds
         if not seconds:
             return None
         return Overstay(
             run.started + seconds + PATIENCE_SECONDS,
-            self._settlement(run.claim, Outcome(failure=timed_out(run.handler)), seconds),
+            lambda: self._settlement(run.claim, Outcome(failure=timed_out(run.handler)), seconds),
         )
 
     def _next(self) -> None:
@@ -283,12 +284,16 @@ class Worker:
         self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.CANCEL, run_seconds=seconds), claim)
         log.event("job.cancelled", job_id=claim.id, kind=claim.kind, attempt=claim.attempts, worker=self.name)
 
-    def _settled(self, settlement: Settlement, claim: Claim, accepted: bool) -> None:
-        self._heart.release(claim)
-        self._counts[_LOGGED[settlement.event] if accepted else "refused"] += 1
-        if not accepted:
-            log.event("job.result_refused", level=log.WARNING, job_id=claim.id, kind=claim.kind, attempt=claim.attempts,
-                      worker=self.name, reason="the lease was lost; another worker answers for this job")  # fmt: skip
+    def _settled(self, batch: Sequence[tuple[Settlement, Claim]], accepted: Sequence[bool]) -> None:
+        self._heart.release_all([claim for _, claim in batch])
+        for (settlement, claim), yes in zip(batch, accepted, strict=True):
+            self._counts[_LOGGED[settlement.event] if yes else "refused"] += 1
+            if not yes:
+                log.event("job.result_refused", level=log.WARNING, job_id=claim.id, kind=claim.kind,
+                          attempt=claim.attempts, worker=self.name,
+                          reason="the lease was lost; another worker answers for this job")  # fmt: skip
+        if self._room() > 0:  # claiming had stopped, perhaps, because too much was unsettled
+            self._wake.set()
 
     def _ring(self) -> None:
         if not self._wake.is_set():

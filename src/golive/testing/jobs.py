@@ -241,6 +241,25 @@ class JobStoreContract:
             True, False, True,
         ]  # fmt: skip
 
+    async def test_one_batch_may_end_its_claims_in_every_way_and_one_of_them_twice(self, store: JobStore) -> None:
+        """Each place of the answer belongs to its settlement, whoever else is in the batch; a claim ends once."""
+        await store.submit([new_job(attempts_max=3) for _ in range(5)])
+        done, failed, back, doubled, zombie = await claim(store, limit=5)
+        await store.settle([settlement(zombie, Event.HAND_BACK)])
+        (successor,) = await claim(store, worker="w2")
+        batch = [
+            settlement(zombie, result=b'"late"'), settlement(failed, Event.FAIL, failure=Failure("broken", "it broke")),
+            settlement(doubled, result=b"1"), settlement(done, result=b'"done"'), settlement(doubled, result=b"2"),
+            settlement(back, Event.HAND_BACK), settlement(successor, result=b'"by w2"'),
+        ]  # fmt: skip
+        answers = await store.settle(batch)
+        assert [answers[index] for index in (0, 1, 3, 5, 6)] == [False, True, True, True, True]
+        assert sorted((answers[2], answers[4])) == [False, True]
+        found = [await store.get(each.id) for each in (done, failed, back, doubled, zombie)]
+        states = [each.state for each in found if each]
+        assert states == [State.SUCCEEDED, State.FAILED, State.PENDING, State.SUCCEEDED, State.SUCCEEDED]
+        assert [each.result for each in found if each and each.id in (done.id, zombie.id)] == [b'"done"', b'"by w2"']
+
     async def test_a_pending_job_is_cancelled_at_once(self, store: JobStore) -> None:
         """Nobody claims it; cancelling again, or something unknown, changes nothing."""
         new = new_job()

@@ -186,6 +186,18 @@ _SETTLE = """
     select id, fence from done
 """
 
+#: Most settlements. Answers with the places of the accepted ones: one row, whatever their number.
+_SUCCEED = """
+    with done as (
+    update $table as job set state = 'succeeded', result = ended.result, finished_at = now(), lease_until = null
+    from unnest($1::uuid[], $2::int[], $3::bytea[], $4::float8[])
+         with ordinality as ended (id, fence, result, seconds, place)
+    where job.id = ended.id and job.worker = $5 and job.fence = ended.fence and lease_until is not null
+    returning ended.place, version, kind, 'succeeded' as run_end, seconds
+    ), $count
+    select array_agg(place) from done
+"""
+
 _RESCUE = """
     with expired as materialized (
         select id from $table where state = 'running' and lease_until < now()
@@ -269,6 +281,7 @@ class Statements:
         self.overdue = sql(_OVERDUE)
         self.extend = sql(_EXTEND)
         self.settle = sql(_SETTLE.replace("$count", _counting("$12")))
+        self.succeed = sql(_SUCCEED.replace("$count", _counting("$6")))
         self.rescue = sql(_RESCUE.replace("$count", _counting("$6")))
         self.depth = sql(_DEPTH)
         self.oldest = sql(_OLDEST)
