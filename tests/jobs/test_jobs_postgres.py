@@ -14,11 +14,14 @@ from golive.db.postgres import Line, place
 from golive.errors import StateError, UnavailableError, UsageError
 from golive.jobs import Jobs, JobsSettings, State
 from golive.jobs.ports import JobStore
+from golive.jobs.stores import postgres_upkeep
 from golive.jobs.stores.postgres import PostgresStore
 from golive.testing.jobs import JobStoreContract, claim, new_job
+from golive.testing.jobs_limits import LimitsContract
 from golive.testing.jobs_named import NamedJobsContract
 from golive.testing.jobs_running import finished, until, working
 from golive.testing.jobs_split import SplitContract
+from golive.testing.jobs_upkeep import UpkeepContract
 
 pytestmark = pytest.mark.process
 
@@ -29,12 +32,12 @@ def url(postgres_url: str) -> str:
     return postgres_url
 
 
-class TestPostgresStore(JobStoreContract, SplitContract, NamedJobsContract):
+class TestPostgresStore(JobStoreContract, SplitContract, NamedJobsContract, LimitsContract, UpkeepContract):
     """In PostgreSQL."""
 
     @pytest.fixture
-    async def store(self, url: str) -> AsyncIterator[PostgresStore]:
-        self.url = url
+    async def store(self, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresStore]:
+        self.url, self.monkeypatch = url, monkeypatch
         store = PostgresStore(url)
         await store.open()
         yield store
@@ -47,6 +50,20 @@ class TestPostgresStore(JobStoreContract, SplitContract, NamedJobsContract):
             "update block_jobs set lease_until = lease_until - make_interval(secs => $1), "
             "run_at = run_at - make_interval(secs => $1)", seconds,
         )  # fmt: skip
+        await connection.execute(
+            "update block_jobs_control set value = to_jsonb(value::float8 - $1) where starts_with(name, 'bucket:')",
+            seconds,
+        )
+        await connection.close()
+
+    async def age(self, store: JobStore, seconds: float) -> None:
+        """Ids are compared with this host's clock, and the moments of the ends with the database's."""
+        self.monkeypatch.setattr(postgres_upkeep, "clock", lambda earlier=postgres_upkeep.clock: earlier() + seconds)
+        connection = await asyncpg.connect(self.url)
+        sql = (
+            "update block_jobs set finished_at = finished_at - make_interval(secs => $1) where finished_at is not null"
+        )
+        await connection.execute(sql, seconds)
         await connection.close()
 
     async def another(self, store: JobStore) -> JobStore:
@@ -129,7 +146,7 @@ class TestPostgresStore(JobStoreContract, SplitContract, NamedJobsContract):
         connection = await asyncpg.connect(self.url)
         await connection.execute("update golive_schema set version = 99")
         await connection.close()
-        with pytest.raises(StateError, match="expected version 3 or older, got 99"):
+        with pytest.raises(StateError, match="expected version 4 or older, got 99"):
             await stores[0].open()
         await stores[0].close()
 

@@ -15,8 +15,10 @@ from golive.jobs.stores import store_for
 from golive.jobs.stores.memory import MemoryStore
 from golive.jobs.stores.sqlite import SqliteStore
 from golive.testing.jobs import JobStoreContract, claim, new_job
+from golive.testing.jobs_limits import LimitsContract
 from golive.testing.jobs_named import NamedJobsContract
 from golive.testing.jobs_split import SplitContract
+from golive.testing.jobs_upkeep import UpkeepContract
 
 
 class _Clock:
@@ -27,7 +29,7 @@ class _Clock:
         return time.time() + self.ahead
 
 
-class TestMemoryStore(JobStoreContract, SplitContract, NamedJobsContract):
+class TestMemoryStore(JobStoreContract, SplitContract, NamedJobsContract, LimitsContract, UpkeepContract):
     """In memory."""
 
     @pytest.fixture
@@ -39,7 +41,7 @@ class TestMemoryStore(JobStoreContract, SplitContract, NamedJobsContract):
         self.clock.ahead += seconds
 
 
-class TestSqliteStore(JobStoreContract, SplitContract, NamedJobsContract):
+class TestSqliteStore(JobStoreContract, SplitContract, NamedJobsContract, LimitsContract, UpkeepContract):
     """In a file."""
 
     @pytest.fixture

@@ -14,6 +14,7 @@ from typing import NewType
 
 import msgspec
 
+from golive.jobs.limits import Limits
 from golive.jobs.machine import Event, State
 
 JobId = NewType("JobId", str)
@@ -51,6 +52,7 @@ class NewJob(msgspec.Struct, frozen=True):
     run_at: float | None = None
     idempotency_key: str | None = None
     fingerprint: bytes | None = None
+    webhook: str | None = None
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -77,6 +79,7 @@ class Job(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     progress: Progress | None = None
     cancel_requested: bool = False
+    webhook: str | None = None
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -87,11 +90,12 @@ class Submission(msgspec.Struct, frozen=True):
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """A worker's appetite: at most *limit* jobs of *kind* from *queue*."""
+    """A worker's appetite: at most *limit* jobs of *kind* from *queue*, under *limits* that hold over all workers."""
 
     queue: str
     kind: str
     limit: int
+    limits: Limits | None = None
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -142,6 +146,40 @@ class Rescue(msgspec.Struct, frozen=True):
     attempts: int
 
 
+class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A queue nobody claims from, since *at* (seconds since the epoch), and why."""
+
+    queue: str
+    at: float
+    reason: str = ""
+
+
+class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    What a store keeps of a schedule: up to which moment it has fired.
+
+    Attributes:
+        name: unique in the store.
+        kind: the handler whose jobs it makes.
+        spec: as it was declared, for people: ``0 3 * * * Europe/Berlin``.
+        fired_at: occurrences up to here are done with.
+        next_at: when the next one is due, for people.
+    """
+
+    name: str
+    kind: str
+    spec: str
+    fired_at: float
+    next_at: float | None = None
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """The jobs one step of pruning removed, and where the next step begins; None when this one came to the end."""
+
+    jobs: list[JobId]
+    after: JobId | None
+
+
 def new_job_id() -> JobId:
     """A UUIDv7: 74 random bits that nobody guesses, in order of time, so that new rows sit together. RFC 9562, 5.7."""
     milliseconds = time.time_ns() // 1_000_000
@@ -151,6 +189,12 @@ def new_job_id() -> JobId:
         f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-"
         f"{0x7000 | chance >> 68:04x}-{low:04x}-{chance & 0xFFFFFFFFFFFF:012x}"
     )
+
+
+def id_at(at: float) -> JobId:
+    """The lowest id a job made at *at* can have; whatever is lower is older."""
+    milliseconds = max(0, int(at * 1000))
+    return JobId(f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}-7000-8000-000000000000")
 
 
 def is_job_id(text: str) -> bool:

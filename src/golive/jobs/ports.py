@@ -8,11 +8,25 @@ concurrent callers into one commit. All methods may be called from any event loo
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from golive.jobs.machine import State
-from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission, Waiting
+from golive.jobs.model import (
+    Claim,
+    Demand,
+    Job,
+    JobId,
+    NewJob,
+    Pause,
+    Progress,
+    Pruned,
+    Rescue,
+    Schedule,
+    Settlement,
+    Submission,
+    Waiting,
+)
 from golive.jobs.split import Split
 from golive.jobs.tally import RunTally
 
@@ -27,6 +41,7 @@ class StoreCapability(enum.StrEnum):
     SUBMIT_WITHIN = "submit within your own transaction"
     SUBMIT_LARGE = "more than 100 jobs in one submission, all or none"
     ONE_CLOCK = "leases compared by one clock"
+    LIMITS = "queue, tenant and rate limits that hold over all workers together"
     WAKES_OTHERS = "a submission wakes idle workers of other processes"
 
 
@@ -78,7 +93,10 @@ class JobStore(Protocol):
     ) -> list[Claim]:
         """
         At most *limit* due jobs, lowest priority number first, then oldest, each now running under a lease of
-        *lease_seconds*. No job is given to two workers. Of one kind never more than its demand.
+        *lease_seconds*. No job is given to two workers. Of one kind never more than its demand, of a paused queue
+        nothing, and never more than a demand's :class:`~golive.jobs.limits.Limits` allow over all workers together.
+
+        Raises: UsageError for limits where the store does not have them.
         """
         ...
 
@@ -86,8 +104,8 @@ class JobStore(Protocol):
         self, jobs: Sequence[JobId], worker: str, lease_seconds: float, version: str | None
     ) -> list[Claim]:
         """
-        As :meth:`claim`, of the jobs named: for engines that hand out single jobs. What is not pending, not due yet or
-        another version's is left out.
+        As :meth:`claim`, of the jobs named: for engines that hand out single jobs. What is not pending, not due yet, in
+        a paused queue or another version's is left out. Limits are that engine's affair.
         """
         ...
 
@@ -122,15 +140,56 @@ class JobStore(Protocol):
         """Those of *claims* somebody wants cancelled."""
         ...
 
-    async def redrive(self, job: JobId) -> Job | None:
+    async def redrive(self, job: JobId, payload: bytes | None = None) -> Job | None:
         """
-        Put a failed or cancelled *job* back, with a fresh set of attempts; any other stays as it is. Returns the job
-        afterwards, None if there is none.
+        Put a failed or cancelled *job* back, with a fresh set of attempts and, if it is given, another *payload*; any
+        other stays as it is. Returns the job afterwards, None if there is none.
         """
         ...
 
-    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+    async def hasten(self, job: JobId) -> Job | None:
+        """Make a pending *job* due now; any other stays as it is. Returns the job afterwards, None if there is none."""
+        ...
+
+    async def page(
+        self, limit: int, *, state: State | None, kind: str | None, before: JobId | None, queue: str | None = None,
+        tenant: str | None = None,
+    ) -> list[Job]:  # fmt: skip
         """At most *limit* jobs, newest first, older than *before*: the next page begins at the last one's id."""
+        ...
+
+    async def prune(self, keep_seconds: Mapping[State, float], after: JobId | None, limit: int) -> Pruned:
+        """
+        Look at *limit* jobs in order of age, from *after* on, and remove those that finished longer ago than
+        *keep_seconds* says for their state; a state that is not in it is kept for ever. With a job goes its key.
+        """
+        ...
+
+    async def paused(self) -> list[Pause]:
+        """The queues nobody claims from, by name."""
+        ...
+
+    async def set_paused(self, queue: str, reason: str | None) -> None:
+        """From the next claim on, nothing of *queue* is claimed (what runs runs on); a *reason* of None ends that."""
+        ...
+
+    async def schedules(self) -> list[Schedule]:
+        """Every schedule that ever fired or was declared here, by name."""
+        ...
+
+    async def fire(self, schedule: Schedule, jobs: Sequence[NewJob]) -> bool:
+        """
+        Move *schedule* on to its ``fired_at`` and submit *jobs*, both or neither. False, and nothing is done, unless
+        that is later than what the store has: of several workers one fires.
+        """
+        ...
+
+    async def unannounced(self, limit: int) -> list[Job]:
+        """At most *limit* finished jobs with a webhook that :meth:`announced` was not told of yet."""
+        ...
+
+    async def announced(self, jobs: Sequence[Job]) -> None:
+        """The ends of *jobs*, these and no later ones, are taken care of."""
         ...
 
     async def depth(self) -> dict[tuple[str, State], int]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from golive.errors import UsageError
+from golive.jobs.limits import NO_LIMITS, Due, choose
 from golive.jobs.machine import TRANSITIONS, Event, State, after_expiry, move, unless_cancelled
 from golive.jobs.model import (
     Claim,
@@ -22,8 +23,11 @@ from golive.jobs.model import (
     Job,
     JobId,
     NewJob,
+    Pause,
     Progress,
+    Pruned,
     Rescue,
+    Schedule,
     Settlement,
     Submission,
     Waiting,
@@ -42,7 +46,7 @@ class _Held(NamedTuple):
 class MemoryStore:
     """See :class:`golive.jobs.ports.JobStore`. *clock* is seconds since the epoch."""
 
-    capabilities = frozenset({StoreCapability.SUBMIT_LARGE, StoreCapability.ONE_CLOCK})
+    capabilities = frozenset({StoreCapability.SUBMIT_LARGE, StoreCapability.ONE_CLOCK, StoreCapability.LIMITS})
     result_bytes_max: int | None = None
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -55,6 +59,10 @@ class MemoryStore:
         self._listeners: list[Callable[[], None]] = []
         self._split: Split | None = None
         self._runs: dict[tuple[str, str, str, int], tuple[int, float]] = {}
+        self._paused: dict[str, Pause] = {}
+        self._schedules: dict[str, Schedule] = {}
+        self._full_at: dict[str, float] = {}
+        self._announced: dict[JobId, float | None] = {}
 
     async def open(self) -> None:
         """See the port."""
@@ -86,6 +94,10 @@ class MemoryStore:
         with self._lock:
             due = [job for job in self._jobs.values() if job.state is State.PENDING and job.run_at <= now]
             due = [job for job in due if may_claim(self._split, job.id, version)]
+            demands = [demand for demand in demands if demand.queue not in self._paused]
+            if any(demand.limits for demand in demands):
+                chosen = self._within_limits(due, demands, limit, now)
+                return [self._claim(job, worker, now, lease_seconds, version) for job in chosen]
             chosen = [job for demand in demands for job in _first(demand.limit, _matching(due, demand))]
             return [self._claim(job, worker, now, lease_seconds, version) for job in _first(limit, chosen)]
 
@@ -97,6 +109,7 @@ class MemoryStore:
         with self._lock:
             named = [job for id_ in dict.fromkeys(jobs) if (job := self._jobs.get(id_))]
             due = [job for job in named if job.state is State.PENDING and job.run_at <= now]
+            due = [job for job in due if job.queue not in self._paused]
             return [
                 self._claim(job, worker, now, lease_seconds, version)
                 for job in due
@@ -156,28 +169,102 @@ class MemoryStore:
         with self._lock:
             return [claim for claim in claims if self._holds(claim) and self._jobs[claim.id].cancel_requested]
 
-    async def redrive(self, job: JobId) -> Job | None:
+    def _within_limits(self, due: list[Job], demands: Sequence[Demand], limit: int, now: float) -> list[Job]:
+        wanted = {(each.queue, each.kind): (each.limit, each.limits or NO_LIMITS) for each in demands}
+        asked = [job for job in due if (job.queue, job.kind) in wanted]
+        running = Counter((self._jobs[id_].queue, self._jobs[id_].tenant) for id_ in self._held)
+        seen = [Due(job.queue, job.kind, job.tenant, job.priority, job.run_at, job.id) for job in asked]
+        choice = choose(limit, seen, wanted, running, self._full_at, now)
+        self._full_at |= choice.full_at
+        return [self._jobs[JobId(id_)] for id_ in choice.ids]
+
+    async def redrive(self, job: JobId, payload: bytes | None = None) -> Job | None:
         """See the port."""
         with self._lock:
             found = self._jobs.get(job)
             if found and (found.state, Event.REDRIVE) in TRANSITIONS:
                 self._jobs[job] = replace(
                     found, state=move(found.state, Event.REDRIVE), attempts=0, run_at=self._clock(), finished_at=None,
-                    progress=None, cancel_requested=False,
+                    progress=None, cancel_requested=False, payload=found.payload if payload is None else payload,
                 )  # fmt: skip
+                self._announced.pop(job, None)
         for wake in tuple(self._listeners):
             wake()
         return self._jobs.get(job)
 
-    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+    async def hasten(self, job: JobId) -> Job | None:
+        """See the port."""
+        with self._lock:
+            found = self._jobs.get(job)
+            if found and found.state is State.PENDING:
+                self._jobs[job] = replace(found, run_at=min(found.run_at, self._clock()))
+        for wake in tuple(self._listeners):
+            wake()
+        return self._jobs.get(job)
+
+    async def page(
+        self, limit: int, *, state: State | None, kind: str | None, before: JobId | None, queue: str | None = None,
+        tenant: str | None = None,
+    ) -> list[Job]:  # fmt: skip
         """See the port."""
         with self._lock:
             matching = [
                 job
                 for job in self._jobs.values()
                 if state in (None, job.state) and kind in (None, job.kind) and (before is None or job.id < before)
-            ]
+                and queue in (None, job.queue) and tenant in (None, job.tenant)
+            ]  # fmt: skip
         return sorted(matching, key=lambda job: job.id, reverse=True)[:limit]
+
+    async def prune(self, keep_seconds: Mapping[State, float], after: JobId | None, limit: int) -> Pruned:
+        """See the port."""
+        now = self._clock()
+        with self._lock:
+            seen = sorted(id_ for id_ in self._jobs if after is None or id_ > after)[:limit]
+            gone = [id_ for id_ in seen if _is_over(self._jobs[id_], keep_seconds, now)]
+            for id_ in gone:
+                job = self._jobs.pop(id_)
+                if job.idempotency_key is not None:
+                    del self._keys[job.tenant, job.kind, job.idempotency_key]
+        return Pruned(gone, seen[-1] if len(seen) == limit else None)
+
+    async def paused(self) -> list[Pause]:
+        """See the port."""
+        return [self._paused[queue] for queue in sorted(self._paused)]
+
+    async def set_paused(self, queue: str, reason: str | None) -> None:
+        """See the port."""
+        with self._lock:
+            self._paused.pop(queue, None)
+            if reason is not None:
+                self._paused[queue] = Pause(queue, self._clock(), reason)
+        for wake in tuple(self._listeners):
+            wake()
+
+    async def schedules(self) -> list[Schedule]:
+        """See the port."""
+        return [self._schedules[name] for name in sorted(self._schedules)]
+
+    async def fire(self, schedule: Schedule, jobs: Sequence[NewJob]) -> bool:
+        """See the port."""
+        with self._lock:
+            known = self._schedules.get(schedule.name)
+            if known and known.fired_at >= schedule.fired_at:
+                return False
+            self._schedules[schedule.name] = schedule
+        await self.submit(jobs)
+        return True
+
+    async def unannounced(self, limit: int) -> list[Job]:
+        """See the port."""
+        with self._lock:
+            ended = (job for job in self._jobs.values() if job.webhook is not None and job.state.terminal)
+            return [job for job in ended if self._announced.get(job.id) != job.finished_at][:limit]
+
+    async def announced(self, jobs: Sequence[Job]) -> None:
+        """See the port."""
+        with self._lock:
+            self._announced |= {job.id: job.finished_at for job in jobs}
 
     async def depth(self) -> dict[tuple[str, State], int]:
         """See the port."""
@@ -226,7 +313,7 @@ class MemoryStore:
         job = Job(
             new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority,
             now if new.run_at is None else new.run_at, 0, new.attempts_max, new.payload, now,
-            new.idempotency_key, new.fingerprint,
+            new.idempotency_key, new.fingerprint, webhook=new.webhook,
         )  # fmt: skip
         self._jobs[new.id] = job
         if key:
@@ -298,3 +385,8 @@ def _matching(jobs: Iterable[Job], demand: Demand) -> Iterable[Job]:
 
 def _first(limit: int, jobs: Iterable[Job]) -> list[Job]:
     return nsmallest(limit, jobs, key=lambda job: (job.priority, job.run_at, job.id))
+
+
+def _is_over(job: Job, keep_seconds: Mapping[State, float], now: float) -> bool:
+    keep = keep_seconds.get(job.state)
+    return keep is not None and job.finished_at is not None and job.finished_at < now - keep

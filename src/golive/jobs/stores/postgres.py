@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -31,8 +31,11 @@ from golive.jobs.model import (
     Job,
     JobId,
     NewJob,
+    Pause,
     Progress,
+    Pruned,
     Rescue,
+    Schedule,
     Settlement,
     Submission,
     Waiting,
@@ -120,6 +123,10 @@ class PostgresStore:
         """See the port."""
         if not demands:
             return []
+        if any(demand.limits for demand in demands):
+            work = partial(self._sql.limited.claim, demands=demands, limit=limit, worker=worker, version=version)
+            rows = await self._line("quick").run(partial(work, lease_seconds=lease_seconds))
+            return [_claim(row, worker) for row in sorted(rows, key=lambda row: (row[0], row[1], row[2]))]
         rows = await self._fetch(
             "quick", self._sql.claim, [each.queue for each in demands], [each.kind for each in demands],
             [each.limit for each in demands], limit, worker, version, lease_seconds,
@@ -204,15 +211,64 @@ class PostgresStore:
         wanted = {(row[0], row[1]) for row in await self._fetch("read", self._sql.requested, *_identities(claims))}
         return [claim for claim in claims if (claim.id, claim.fence) in wanted]
 
-    async def redrive(self, job: JobId) -> Job | None:
+    async def redrive(self, job: JobId, payload: bytes | None = None) -> Job | None:
         """See the port."""
-        await self._fetch("settle", self._sql.redrive, job)
+        await self._fetch("settle", self._sql.redrive, job, payload)
         self._ring()
         return await self.get(job)
 
-    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+    async def hasten(self, job: JobId) -> Job | None:
         """See the port."""
-        return [_job(row) for row in await self._fetch("read", self._sql.page[state], kind, before, limit)]
+        await self._fetch("settle", self._sql.upkeep.hasten, job)
+        self._ring()
+        return await self.get(job)
+
+    async def page(
+        self, limit: int, *, state: State | None, kind: str | None, before: JobId | None, queue: str | None = None,
+        tenant: str | None = None,
+    ) -> list[Job]:  # fmt: skip
+        """See the port."""
+        rows = await self._fetch("read", self._sql.page[state], kind, before, limit, queue, tenant)
+        return [_job(row) for row in rows]
+
+    async def prune(self, keep_seconds: Mapping[State, float], after: JobId | None, limit: int) -> Pruned:
+        """See the port."""
+        return await self._sql.upkeep.prune(partial(self._fetch, "heart"), keep_seconds, after, limit)
+
+    async def paused(self) -> list[Pause]:
+        """See the port."""
+        return await self._sql.upkeep.paused(partial(self._fetch, "read"))
+
+    async def set_paused(self, queue: str, reason: str | None) -> None:
+        """See the port."""
+        await self._sql.upkeep.set_paused(partial(self._fetch, "settle"), queue, reason)
+        self._ring()
+
+    async def schedules(self) -> list[Schedule]:
+        """See the port."""
+        return await self._sql.upkeep.schedules(partial(self._fetch, "read"))
+
+    async def fire(self, schedule: Schedule, jobs: Sequence[NewJob]) -> bool:
+        """See the port."""
+
+        async def work(connection: Any) -> bool:
+            async with connection.transaction():
+                if not await connection.fetch(*self._sql.upkeep.advancing(schedule)):
+                    return False
+                await self._submit_by(connection.fetch, jobs)
+                return True
+
+        fired = await self._line("settle").run(work)
+        self._ring()
+        return fired
+
+    async def unannounced(self, limit: int) -> list[Job]:
+        """See the port."""
+        return [_job(row) for row in await self._fetch("read", self._sql.upkeep.unannounced, limit)]
+
+    async def announced(self, jobs: Sequence[Job]) -> None:
+        """See the port."""
+        await self._sql.upkeep.announced(partial(self._fetch, "settle"), jobs)
 
     async def depth(self) -> dict[tuple[str, State], int]:
         """See the port."""
@@ -250,7 +306,11 @@ class PostgresStore:
         return await self._submit_by(partial(self._fetch, "submit"), jobs)
 
     async def _submit_by(self, fetch: Fetch, jobs: Sequence[NewJob]) -> list[Submission]:
-        made = {row[0]: _job(row) for row in await fetch(self._sql.submit, *_columns(jobs))}
+        if any(job.webhook for job in jobs):
+            rows = await fetch(self._sql.submit_hooked, *_columns(jobs), [job.webhook for job in jobs])
+        else:
+            rows = await fetch(self._sql.submit, *_columns(jobs))
+        made = {row[0]: _job(row) for row in rows}
         missing = [job for job in jobs if job.id not in made]
         earlier = await self._earlier(fetch, missing) if missing else {}
         return [

@@ -10,6 +10,8 @@ the guard against illegal moves is in the trigger's WHEN clause, where it costs 
 from __future__ import annotations
 
 from golive.jobs.machine import LEGAL_MOVES, State
+from golive.jobs.stores.postgres_limits import LIMITS, LimitedClaims
+from golive.jobs.stores.postgres_upkeep import HOOKS, Upkeep
 from golive.jobs.tally import BOUNDS_SECONDS
 
 _STATES = ", ".join(f"'{state}'" for state in State)
@@ -67,8 +69,7 @@ _SPLIT_AND_RUNS = """
 
 #: Where a job is in the split: :func:`golive.jobs.split.bucket`.
 _BUCKET = (
-    "('x' || left(encode(sha256(convert_to((select salt from rule) || ':' || id::text, 'UTF8')), 'hex'), 8))"
-    "::bit(32)::bigint % 10000"
+    "('x' || left(encode(sha256(convert_to($salt || ':' || id::text, 'UTF8')), 'hex'), 8))::bit(32)::bigint % 10000"
 )
 
 #: Counts what *done* (version, kind, run_end, seconds) holds. Workers count on stripes of their own, because rows they
@@ -89,7 +90,7 @@ _JOB = (
     "id::text, kind, queue, tenant, state, priority, extract(epoch from run_at)::float8, attempts, attempts_max, "
     "payload, extract(epoch from created_at)::float8, idempotency_key, fingerprint, worker, version, "
     "extract(epoch from started_at)::float8, extract(epoch from finished_at)::float8, result, failure, progress, "
-    "cancel_requested"
+    "cancel_requested, webhook"
 )
 
 _SUBMIT = """
@@ -99,6 +100,24 @@ _SUBMIT = """
                 $9::text[], $10::bytea[])
          as new (id, kind, queue, tenant, priority, run_at, attempts_max, payload, key, print)
     on conflict do nothing returning $job
+"""
+
+#: The same with one more column, for batches in which any job has a webhook.
+_SUBMIT_HOOKED = (
+    _SUBMIT.replace("idempotency_key, fingerprint)", "idempotency_key, fingerprint, webhook)")
+    .replace("payload, key, print\n", "payload, key, print, webhook\n")
+    .replace("$10::bytea[])", "$10::bytea[], $11::text[])")
+    .replace("payload, key, print)", "payload, key, print, webhook)")
+)
+
+#: Claims the jobs of ``chosen``.
+_TAKE = """
+    update $table as job
+    set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = $worker, version = $version,
+        started_at = now(), lease_until = now() + make_interval(secs => $lease)
+    from chosen where job.id = chosen.id
+    returning priority, run_at, job.id::text, kind, queue, tenant, attempts, attempts_max, payload,
+              extract(epoch from created_at)::float8, fence
 """
 
 _CLAIM = """
@@ -113,6 +132,7 @@ _CLAIM = """
         cross join lateral (
             select id, priority, run_at from $table
             where state = 'pending' and queue = demand.queue and kind = demand.kind and run_at <= now()
+                and not exists (select from $table_control where name = 'pause:' || demand.queue)
                 and (not exists (select from rule)
                      or ($bucket < (select share from rule)) = (select candidate from rule))
             order by priority, run_at, id
@@ -124,12 +144,7 @@ _CLAIM = """
     ), chosen as materialized (
         select id from due order by priority, run_at, id limit $4
     )
-    update $table as job
-    set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = $5, version = $6, started_at = now(),
-        lease_until = now() + make_interval(secs => $7)
-    from chosen where job.id = chosen.id
-    returning priority, run_at, job.id::text, kind, queue, tenant, attempts, attempts_max, payload,
-              extract(epoch from created_at)::float8, fence
+    $take
 """
 
 _CLAIM_JOBS = """
@@ -139,16 +154,12 @@ _CLAIM_JOBS = """
         from $table_control where name = 'split'
     ), chosen as materialized (
         select id from $table where id = any($1::uuid[]) and state = 'pending' and run_at <= now()
+            and not exists (select from $table_control where name = 'pause:' || queue)
             and (not exists (select from rule)
                  or ($bucket < (select share from rule)) = (select candidate from rule))
         order by id for update skip locked
     )
-    update $table as job
-    set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = $2, version = $3, started_at = now(),
-        lease_until = now() + make_interval(secs => $4)
-    from chosen where job.id = chosen.id
-    returning priority, run_at, job.id::text, kind, queue, tenant, attempts, attempts_max, payload,
-              extract(epoch from created_at)::float8, fence
+    $take
 """
 
 _OVERDUE = """
@@ -241,12 +252,13 @@ _REQUESTED = """
 
 _REDRIVE = """
     update $table set state = 'pending', attempts = 0, run_at = now(), finished_at = null, progress = null,
-        cancel_requested = false
+        cancel_requested = false, payload = coalesce($2, payload)
     where id = $1 and state in ('failed', 'cancelled')
 """
 
 _PAGE = """
     select $job from $table where $state and ($1::text is null or kind = $1) and ($2::uuid is null or id < $2)
+        and ($4::text is null or queue = $4) and ($5::text is null or tenant = $5)
     order by id desc limit $3
 """
 
@@ -262,22 +274,30 @@ def _counting(stripe: str) -> str:
     return _COUNT.replace("$bounds", bounds).replace("$stripe", f"{stripe}::int")
 
 
+def _take(worker: str, version: str, lease: str) -> str:
+    return _TAKE.replace("$worker", worker).replace("$version", version).replace("$lease", lease)
+
+
 class Statements:
     """The texts for one table. *table* has been checked by the settings: it is part of the SQL."""
 
     def __init__(self, table: str) -> None:
         def sql(text: str) -> str:
-            return text.replace("$table", table).replace("$job", _JOB).replace("$bucket", _BUCKET)
+            return text.replace("$table", table).replace("$job", _JOB)
 
-        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS), sql(_SPLIT_AND_RUNS)]
+        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS), sql(_SPLIT_AND_RUNS), sql(LIMITS + HOOKS)]
+        self.limited = LimitedClaims(sql, _BUCKET, _TAKE)
+        self.upkeep = Upkeep(sql)
         self.submit = sql(_SUBMIT)
+        self.submit_hooked = sql(_SUBMIT_HOOKED)
         self.by_id = sql("select $job from $table where id = any($1::uuid[])")
         self.by_key = sql(
             "select $job from $table join unnest($1::text[], $2::text[], $3::text[]) as asked (tenant_, kind_, key) "
             "on tenant = tenant_ and kind = kind_ and idempotency_key = key"
         )
-        self.claim = sql(_CLAIM)
-        self.claim_jobs = sql(_CLAIM_JOBS)
+        salted = _BUCKET.replace("$salt", "(select salt from rule)")
+        self.claim = sql(_CLAIM.replace("$bucket", salted).replace("$take", _take("$5", "$6", "$7")))
+        self.claim_jobs = sql(_CLAIM_JOBS.replace("$bucket", salted).replace("$take", _take("$2", "$3", "$4")))
         self.overdue = sql(_OVERDUE)
         self.extend = sql(_EXTEND)
         self.settle = sql(_SETTLE.replace("$count", _counting("$12")))

@@ -14,7 +14,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,21 @@ from typing import TypeVar
 from golive.db.sqlite import Connection, connect, migrate, storage_errors
 from golive.errors import UsageError
 from golive.jobs.machine import State
-from golive.jobs.model import Claim, Demand, Job, JobId, NewJob, Progress, Rescue, Settlement, Submission, Waiting
+from golive.jobs.model import (
+    Claim,
+    Demand,
+    Job,
+    JobId,
+    NewJob,
+    Pause,
+    Progress,
+    Pruned,
+    Rescue,
+    Schedule,
+    Settlement,
+    Submission,
+    Waiting,
+)
 from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split, bucket
 from golive.jobs.stores import sqlite_statements as statements
@@ -136,13 +150,53 @@ class SqliteStore:
         """See the port."""
         return await self._read(partial(self._sql.cancel_requested, claims=claims))
 
-    async def redrive(self, job: JobId) -> Job | None:
+    async def redrive(self, job: JobId, payload: bytes | None = None) -> Job | None:
         """See the port."""
-        return await self._write(partial(self._sql.redrive, job=job, now=self._clock()))
+        return await self._write(partial(self._sql.redrive, job=job, payload=payload, now=self._clock()))
 
-    async def page(self, limit: int, *, state: State | None, kind: str | None, before: JobId | None) -> list[Job]:
+    async def hasten(self, job: JobId) -> Job | None:
         """See the port."""
-        return await self._read(partial(self._sql.page, limit=limit, state=state, kind=kind, before=before))
+        return await self._write(partial(self._sql.hasten, job=job, now=self._clock()))
+
+    async def page(
+        self, limit: int, *, state: State | None, kind: str | None, before: JobId | None, queue: str | None = None,
+        tenant: str | None = None,
+    ) -> list[Job]:  # fmt: skip
+        """See the port."""
+        narrow = partial(self._sql.page, state=state, kind=kind, queue=queue, tenant=tenant)
+        return await self._read(partial(narrow, limit=limit, before=before))
+
+    async def prune(self, keep_seconds: Mapping[State, float], after: JobId | None, limit: int) -> Pruned:
+        """See the port."""
+        work = partial(self._sql.upkeep.prune, keep_seconds=keep_seconds, after=after, limit=limit)
+        return await self._write(partial(work, now=self._clock()))
+
+    async def paused(self) -> list[Pause]:
+        """See the port."""
+        return await self._read(self._sql.upkeep.paused)
+
+    async def set_paused(self, queue: str, reason: str | None) -> None:
+        """See the port."""
+        await self._write(partial(self._sql.upkeep.set_paused, queue=queue, reason=reason, now=self._clock()))
+
+    async def schedules(self) -> list[Schedule]:
+        """See the port."""
+        return await self._read(self._sql.upkeep.schedules)
+
+    async def fire(self, schedule: Schedule, jobs: Sequence[NewJob]) -> bool:
+        """See the port."""
+        fired = await self._write(partial(self._sql.fire, schedule=schedule, jobs=jobs, now=self._clock()))
+        if fired and self._watch:
+            self._watch.ring()
+        return fired
+
+    async def unannounced(self, limit: int) -> list[Job]:
+        """See the port."""
+        return await self._read(partial(self._sql.unannounced, limit=limit))
+
+    async def announced(self, jobs: Sequence[Job]) -> None:
+        """See the port."""
+        await self._write(partial(self._sql.upkeep.announced, jobs=jobs))
 
     async def depth(self) -> dict[tuple[str, State], int]:
         """See the port."""

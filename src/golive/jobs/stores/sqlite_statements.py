@@ -24,11 +24,14 @@ from golive.jobs.model import (
     NewJob,
     Progress,
     Rescue,
+    Schedule,
     Settlement,
     Submission,
     Waiting,
 )
 from golive.jobs.split import Split, may_claim, shut_out
+from golive.jobs.stores.sqlite_limits import LIMITS, LimitedClaims
+from golive.jobs.stores.sqlite_upkeep import HOOKS, Upkeep
 from golive.jobs.tally import KEPT_SECONDS, RunEnd, RunTally, duration_bucket, run_end, tallies
 
 _SCHEMA = """
@@ -81,7 +84,10 @@ _SPLIT_AND_RUNS = """
     ) without rowid;
 """
 
-_PAGE = "select $job from $table where $state and (?1 is null or kind = ?1) and id < ?2 order by id desc limit ?3"
+_PAGE = (
+    "select $job from $table where $state and (?1 is null or kind = ?1) and id < ?2 and (?4 is null or queue = ?4) "
+    "and (?5 is null or tenant = ?5) order by id desc limit ?3"
+)
 
 #: What one demand finds.
 _DUE = (
@@ -89,10 +95,14 @@ _DUE = (
     "and run_at <= ?$mine order by priority, run_at, id limit ?)"
 )
 
+#: The condition of a split: salt, share, and whether the worker is the candidate.
+_MINE = " and (golive_bucket(id, ?) < ?) = ?"
+
 #: The columns of :class:`Job`, in its order.
 _JOB = (
     "id, kind, queue, tenant, state, priority, run_at, attempts, attempts_max, payload, created_at, idempotency_key, "
-    "fingerprint, worker, version, started_at, finished_at, result, failure, progress, cancel_requested"
+    "fingerprint, worker, version, started_at, finished_at, result, failure, progress, cancel_requested, "
+    "webhook"
 )
 
 _decode_failure = msgspec.json.Decoder(Failure).decode
@@ -112,22 +122,26 @@ class Statements:
             self._sql(_SCHEMA.replace("$states", states).replace("$moves", moves)),
             self._sql(_CANCEL_AND_PROGRESS),
             self._sql(_SPLIT_AND_RUNS),
+            self._sql(LIMITS + HOOKS),
         ]
+        self._limited = LimitedClaims(self._sql)
+        self.upkeep = Upkeep(self._sql)
         self._insert = self._sql(
             "insert into $table (id, kind, queue, tenant, state, priority, run_at, attempts_max, payload, created_at, "
             "idempotency_key, fingerprint) values (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
         )
         self._by_id = self._sql("select $job from $table where id = ?")
         self._by_key = self._sql("select $job from $table where tenant = ? and kind = ? and idempotency_key = ?")
+        self._hook = self._sql("update $table set webhook = ? where id = ?")
         self._claim = (
             "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
-            "lease_until = ?, version = ?, started_at = ? where id in (select id from ($due) "
-            "order by priority, run_at, id limit ?) returning priority, run_at, id, kind, queue, tenant, attempts, "
-            "attempts_max, payload, created_at, fence"
+            "lease_until = ?, version = ?, started_at = ? where id in ($chosen) "
+            "returning priority, run_at, id, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence"
         )
         self._claim_job = self._sql(
             "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
             "lease_until = ?, version = ?, started_at = ? where id = ? and state = 'pending' and run_at <= ? "
+            "and 'pause:' || queue not in (select name from $table_control) "
             "returning id, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence"
         )
         self._overdue = self._sql(
@@ -150,6 +164,7 @@ class Statements:
         self._runs = self._sql("select version, kind, run_end, bucket, runs, seconds from $table_runs")
         self._forget = self._sql("delete from $table_runs where updated_at < ?")
         self._split = self._sql("select value from $table_control where name = 'split'")
+        self._rules = self._sql("select name, value from $table_control where name between 'pause:' and 'split'")
         self._set_split = self._sql("insert or replace into $table_control values ('split', ?)")
         self._end_split = self._sql("delete from $table_control where name = 'split'")
         self._expired = self._sql(
@@ -172,7 +187,7 @@ class Statements:
         )
         self._redrive = self._sql(
             "update $table set state = 'pending', attempts = 0, run_at = ?, finished_at = null, progress = null, "
-            "cancel_requested = 0 where id = ? and state in ('failed', 'cancelled')"
+            "cancel_requested = 0, payload = coalesce(?, payload) where id = ? and state in ('failed', 'cancelled')"
         )
         self._oldest = self._sql(
             "select queue, ?1 - min(run_at) from $table where state = 'pending' and run_at <= ?1 group by queue"
@@ -199,14 +214,18 @@ class Statements:
         now: float, lease_until: float,
     ) -> list[Claim]:  # fmt: skip
         """See the port."""
-        split = self.split(connection)
+        split, demands = self._allowed(connection, demands)
         if not demands or shut_out(split, version):
             return []
         mine = () if split is None else (split.salt, split.share_basis_points, version == split.candidate)
-        wanted = [value for demand in demands for value in (demand.queue, demand.kind, now, *mine, demand.limit)]
-        rows = connection.execute(
-            self._claim_sql(len(demands), split is not None), (worker, lease_until, version, now, *wanted, limit)
-        ).fetchall()
+        if any(demand.limits for demand in demands):
+            choice = self._limited.choose(connection, demands, limit, now, _MINE if split else "", mine)
+            sql, wanted = self._claim_by_id(len(choice.ids)), list[Any](choice.ids)
+        else:
+            sql = self._claim_sql(len(demands), split is not None)
+            wanted = [value for demand in demands for value in (demand.queue, demand.kind, now, *mine, demand.limit)]
+            wanted.append(limit)
+        rows = connection.execute(sql, (worker, lease_until, version, now, *wanted)).fetchall()
         rows.sort()  # (priority, run_at, id, ...): "returning" promises no order
         return [
             Claim(id_, kind, queue, tenant, attempts, attempts_max, payload.encode(), created_at, worker, fence)
@@ -283,17 +302,34 @@ class Statements:
             if connection.execute(self._requested, (claim.id, claim.worker, claim.fence)).fetchone()
         ]
 
-    def redrive(self, connection: Connection, *, job: JobId, now: float) -> Job | None:
+    def redrive(self, connection: Connection, *, job: JobId, payload: bytes | None, now: float) -> Job | None:
         """See the port."""
-        connection.execute(self._redrive, (now, job))
+        connection.execute(self._redrive, (now, None if payload is None else payload.decode(), job))
         return self.get(connection, job=job)
 
+    def hasten(self, connection: Connection, *, job: JobId, now: float) -> Job | None:
+        """See the port."""
+        self.upkeep.hasten(connection, job=job, now=now)
+        return self.get(connection, job=job)
+
+    def fire(self, connection: Connection, *, schedule: Schedule, jobs: Sequence[NewJob], now: float) -> bool:
+        """See the port."""
+        if not self.upkeep.advance(connection, schedule):
+            return False
+        self.submit(connection, jobs=jobs, now=now)
+        return True
+
+    def unannounced(self, connection: Connection, *, limit: int) -> list[Job]:
+        """See the port."""
+        return self.upkeep.unannounced(connection, limit=limit, read=_job)
+
     def page(
-        self, connection: Connection, *, limit: int, state: State | None, kind: str | None, before: JobId | None
-    ) -> list[Job]:
+        self, connection: Connection, *, limit: int, state: State | None, kind: str | None, before: JobId | None,
+        queue: str | None = None, tenant: str | None = None,
+    ) -> list[Job]:  # fmt: skip
         """See the port. The state is part of the text, so that the partial indexes serve it."""
         sql = self._sql(_PAGE.replace("$state", "true" if state is None else f"state = '{state}'"))
-        return [_job(row) for row in connection.execute(sql, (kind, before or "~", limit))]
+        return [_job(row) for row in connection.execute(sql, (kind, before or "~", limit, queue, tenant))]
 
     def depth(self, connection: Connection) -> dict[tuple[str, State], int]:
         """See the port."""
@@ -342,18 +378,33 @@ class Statements:
              new.idempotency_key, new.fingerprint),
         ).rowcount  # fmt: skip
         if inserted:
+            if new.webhook is not None:
+                connection.execute(self._hook, (new.webhook, new.id))
             job = Job(
                 new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority, run_at, 0, new.attempts_max,
-                new.payload, now, new.idempotency_key, new.fingerprint,
+                new.payload, now, new.idempotency_key, new.fingerprint, webhook=new.webhook,
             )  # fmt: skip
             return Submission(job, created=True)
         earlier = connection.execute(self._by_key, (new.tenant, new.kind, new.idempotency_key)).fetchone()
         return Submission(_job(earlier or connection.execute(self._by_id, (new.id,)).fetchone()), created=False)
 
+    def _allowed(self, connection: Connection, demands: Sequence[Demand]) -> tuple[Split | None, Sequence[Demand]]:
+        """The split, and the demands without those of paused queues."""
+        rules = dict(connection.execute(self._rules).fetchall())
+        if not rules:
+            return None, demands
+        split = rules.pop("split", None)
+        allowed = [each for each in demands if f"pause:{each.queue}" not in rules] if rules else demands
+        return None if split is None else _decode_split(split), allowed
+
     def _claim_sql(self, demands: int, split: bool) -> str:
         """Per demand a walk of the pending index that stops at its limit; together ordered and cut once more."""
-        due = _DUE.replace("$mine", " and (golive_bucket(id, ?) < ?) = ?" if split else "")
-        return self._claim.replace("$due", " union all ".join([due] * demands)).replace("$table", self.table)
+        due = " union all ".join([_DUE.replace("$mine", _MINE if split else "")] * demands)
+        chosen = f"select id from ({due}) order by priority, run_at, id limit ?"  # noqa: S608 - constants
+        return self._claim.replace("$chosen", chosen).replace("$table", self.table)
+
+    def _claim_by_id(self, count: int) -> str:
+        return self._claim.replace("$chosen", ", ".join("?" * count)).replace("$table", self.table)
 
 
 def _settling(settlement: Settlement, now: float) -> tuple[Any, ...]:

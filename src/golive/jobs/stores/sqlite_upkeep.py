@@ -1,0 +1,97 @@
+"""
+What operators, schedules and pruning ask of the SQLite store, away from the path every job takes.
+
+Control rows are named so that the few a claim must read (``pause:...`` and ``split``) sit beside each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from golive.db.sqlite import Connection
+from golive.jobs.machine import State
+from golive.jobs.model import Job, JobId, Pause, Pruned, Schedule, id_at
+
+HOOKS = """
+    alter table $table add column webhook text;
+    alter table $table add column announced_at real;
+    create index $table_unannounced on $table (id)
+        where webhook is not null and finished_at is not null and announced_at is not finished_at;
+"""
+
+_decode_pause = msgspec.json.Decoder(Pause).decode
+_decode_schedule = msgspec.json.Decoder(Schedule).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Upkeep:
+    """The operations of one table. *sql* puts its name and the columns of a job into a text."""
+
+    def __init__(self, sql: Callable[[str], str]) -> None:
+        self._paused = sql("select value from $table_control where name >= 'pause:' and name < 'pause;' order by name")
+        self._set = sql("insert or replace into $table_control values (?, ?)")
+        self._unset = sql("delete from $table_control where name = ?")
+        self._schedules = sql("select value from $table_control where name >= 'cron:' and name < 'cron;' order by name")
+        self._one = sql("select value from $table_control where name = ?")
+        self._aged = sql("select id, state, finished_at from $table where id > ? and id < ? order by id limit ?")
+        self._remove = sql("delete from $table where id = ?")
+        self._hasten = sql("update $table set run_at = ? where id = ? and state = 'pending' and run_at > ?")
+        self._unannounced = sql(
+            "select $job from $table where webhook is not null and finished_at is not null "
+            "and announced_at is not finished_at order by id limit ?"
+        )
+        self._announced = sql("update $table set announced_at = finished_at where id = ? and finished_at = ?")
+
+    def paused(self, connection: Connection) -> list[Pause]:
+        """See the port."""
+        return [_decode_pause(value) for (value,) in connection.execute(self._paused)]
+
+    def set_paused(self, connection: Connection, *, queue: str, reason: str | None, now: float) -> None:
+        """See the port."""
+        if reason is None:
+            connection.execute(self._unset, (f"pause:{queue}",))
+        else:
+            connection.execute(self._set, (f"pause:{queue}", _encode(Pause(queue, now, reason)).decode()))
+
+    def schedules(self, connection: Connection) -> list[Schedule]:
+        """See the port."""
+        return [_decode_schedule(value) for (value,) in connection.execute(self._schedules)]
+
+    def advance(self, connection: Connection, schedule: Schedule) -> bool:
+        """The half of ``fire`` that decides who fires."""
+        name = f"cron:{schedule.name}"
+        row = connection.execute(self._one, (name,)).fetchone()
+        if row and _decode_schedule(row[0]).fired_at >= schedule.fired_at:
+            return False
+        connection.execute(self._set, (name, _encode(schedule).decode()))
+        return True
+
+    def prune(
+        self, connection: Connection, *, keep_seconds: Mapping[State, float], after: JobId | None, limit: int,
+        now: float,
+    ) -> Pruned:  # fmt: skip
+        """See the port. Ids are in order of time: what is younger than the shortest keeping need not be looked at."""
+        bound = id_at(now - min(keep_seconds.values(), default=now))
+        rows = connection.execute(self._aged, (after or "", bound, limit)).fetchall()
+        gone = [
+            (id_,) for id_, state, finished_at in rows
+            if (keep := keep_seconds.get(State(state))) is not None and finished_at < now - keep
+        ]  # fmt: skip
+        connection.executemany(self._remove, gone)
+        return Pruned([JobId(id_) for (id_,) in gone], JobId(rows[-1][0]) if len(rows) == limit else None)
+
+    def hasten(self, connection: Connection, *, job: JobId, now: float) -> None:
+        """See the port."""
+        connection.execute(self._hasten, (now, job, now))
+
+    def unannounced(
+        self, connection: Connection, *, limit: int, read: Callable[[tuple[object, ...]], Job]
+    ) -> list[Job]:  # fmt: skip
+        """See the port. *read* makes a job of a row."""
+        return [read(row) for row in connection.execute(self._unannounced, (limit,))]
+
+    def announced(self, connection: Connection, *, jobs: Sequence[Job]) -> None:
+        """See the port."""
+        connection.executemany(self._announced, [(job.id, job.finished_at) for job in jobs])
