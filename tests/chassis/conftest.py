@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from golive.chassis.log import LogSink, RequestNote, encode
+
 DEADLINE_SECONDS = 30.0
 
 
@@ -34,6 +36,28 @@ class Answer:
 
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+class KeptLog(LogSink):
+    """A log whose lines stay here, decoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, Any]] = []
+
+    def _append(self, line: bytes | RequestNote) -> None:
+        self.lines.append(json.loads(line if isinstance(line, bytes) else encode(line.line())))
+
+
+@pytest.fixture
+def keep_log() -> Callable[[Any], list[dict[str, Any]]]:
+    """Give a chassis a log that is kept, and get its lines."""
+
+    def keep(chassis: Any) -> list[dict[str, Any]]:
+        chassis.log = KeptLog()
+        return chassis.log.lines
+
+    return keep
 
 
 async def _call(

@@ -171,11 +171,10 @@ async def test_a3_i21_a_missing_scope_is_403_and_leaves_no_idempotency_record(ca
     assert "idempotency-replayed" not in other.headers
 
 
-async def test_a5_an_api_key_is_known_by_its_hash_and_never_logged(call):
+async def test_a5_an_api_key_is_known_by_its_hash_and_never_logged(call, keep_log):
     """The right one is a principal with its scopes, another is 401, and neither appears in a line."""
     chassis, app = shop(access_log=True)
-    lines = []
-    chassis.log.record = lines.append
+    lines = keep_log(chassis)
     good = await call(app, path="/me", headers=[(b"x-api-key", KEY.encode())])
     bad = await call(app, path="/me", headers=[(b"x-api-key", b"another-key")])
     assert (good.json(), bad.status) == (["partner", "", ["write"], "api-key"], 401)

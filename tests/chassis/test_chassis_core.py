@@ -18,27 +18,15 @@ from golive.chassis.log import LogSink, encode
 from golive.chassis.requestid import request_id
 
 
-class Lines(list):
-    """A log that keeps its records."""
-
-    def record(self, line):
-        self.append(json.loads(encode(line)))
-
-
-def chassis_with_lines() -> tuple[Chassis, Lines]:
-    chassis, lines = Chassis(), Lines()
-    chassis.log.record = lines.record
-    return chassis, lines
-
-
 async def hello(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"X-Request-ID", b"the app's own")]})
     await send({"type": "http.response.body", "body": request_id().encode()})
 
 
-async def test_t1_without_an_id_the_request_gets_one_everywhere(call):
+async def test_t1_without_an_id_the_request_gets_one_everywhere(call, keep_log):
     """32 hexadecimal digits: in the header, in the log and in the app's hands; the app cannot contradict it."""
-    chassis, lines = chassis_with_lines()
+    chassis = Chassis()
+    lines = keep_log(chassis)
     answer = await call(chassis.wrap(hello))
     identity = answer.headers["x-request-id"]
     assert re.fullmatch("[0-9a-f]{32}", identity)
@@ -53,9 +41,10 @@ async def test_t2_a_well_formed_id_is_kept(call):
 
 
 @pytest.mark.parametrize("bad", [b"x" * 5000, "é".encode(), b"a b", b"a\r\nset-cookie: x", b"", b'"quoted"'])
-async def test_t3_a_malformed_id_is_replaced_said_once_and_never_reflected(call, bad):
+async def test_t3_a_malformed_id_is_replaced_said_once_and_never_reflected(call, bad, keep_log):
     """What cannot be trusted is not repeated, in no header, body or log line."""
-    chassis, lines = chassis_with_lines()
+    chassis = Chassis()
+    lines = keep_log(chassis)
     answer = await call(chassis.wrap(hello), headers=[(b"x-request-id", bad)])
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
     assert [line.get("request_id_replaced") for line in lines] == [True]
@@ -68,7 +57,7 @@ async def test_t4_two_ids_are_none(call):
     assert re.fullmatch("[0-9a-f]{32}", (await call(Chassis().wrap(hello), headers=headers)).headers["x-request-id"])
 
 
-async def test_t6_every_kind_of_answer_carries_the_id(call):
+async def test_t6_every_kind_of_answer_carries_the_id(call, keep_log):
     """Not found, not allowed, invalid, raised, refused, preflight and probe alike."""
     app = FastAPI()
 
@@ -76,7 +65,8 @@ async def test_t6_every_kind_of_answer_carries_the_id(call):
     async def item(item_id: int):
         raise ValueError("hunter2")
 
-    chassis, _ = chassis_with_lines()
+    chassis = Chassis()
+    keep_log(chassis)
     wrapped = chassis.wrap(app)
     asked = [
         ("GET", "/items/1", 500),
@@ -111,9 +101,10 @@ async def test_t7_background_tasks_and_threads_see_the_id_and_the_next_request_d
     assert request_id() == ""
 
 
-async def test_e3_an_unhandled_exception_is_a_generic_500_and_a_log_line_with_its_trace(call):
+async def test_e3_an_unhandled_exception_is_a_generic_500_and_a_log_line_with_its_trace(call, keep_log):
     """The caller learns nothing of our insides, the log everything, under the same id."""
-    chassis, lines = chassis_with_lines()
+    chassis = Chassis()
+    lines = keep_log(chassis)
 
     async def app(scope, receive, send):
         raise ValueError("hunter2")
@@ -138,9 +129,10 @@ async def test_an_app_that_never_answers_is_a_500(call):
     assert (await call(Chassis().wrap(app))).status == 500
 
 
-async def test_e4_an_exception_after_the_start_aborts_the_connection_and_counts_as_500():
+async def test_e4_an_exception_after_the_start_aborts_the_connection_and_counts_as_500(keep_log):
     """A half-sent 200 must not look whole: the server is told to cut."""
-    chassis, lines = chassis_with_lines()
+    chassis = Chassis()
+    lines = keep_log(chassis)
 
     async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -159,9 +151,10 @@ async def test_e4_an_exception_after_the_start_aborts_the_connection_and_counts_
     chassis.stop_background()
 
 
-async def test_e5_a_cancelled_request_is_no_error(call):
+async def test_e5_a_cancelled_request_is_no_error(call, keep_log):
     """A hang-up is the caller's decision, not a defect."""
-    chassis, lines = chassis_with_lines()
+    chassis = Chassis()
+    lines = keep_log(chassis)
 
     async def app(scope, receive, send):
         await asyncio.sleep(3600)
@@ -175,9 +168,10 @@ async def test_e5_a_cancelled_request_is_no_error(call):
     assert chassis.lifecycle.in_flight == 0
 
 
-async def test_a_websocket_is_counted_and_refused_while_draining():
+async def test_a_websocket_is_counted_and_refused_while_draining(keep_log):
     """Other scopes pass through the same guard."""
-    chassis, _ = chassis_with_lines()
+    chassis = Chassis()
+    keep_log(chassis)
     held = []
 
     async def app(scope, receive, send):
@@ -200,9 +194,10 @@ async def test_a_websocket_is_counted_and_refused_while_draining():
     assert sent == [{"type": "websocket.close", "code": 1012, "reason": "service restart"}]
 
 
-async def test_l2_a_path_cannot_forge_a_log_line(call):
+async def test_l2_a_path_cannot_forge_a_log_line(call, keep_log):
     """Newlines and quotes stay inside their string."""
-    chassis, lines = chassis_with_lines()
+    chassis = Chassis()
+    lines = keep_log(chassis)
     await call(chassis.wrap(hello), path='/x\n{"level":"fatal"}')
     assert len(lines) == 1
     assert lines[0]["path"] == '/x\n{"level":"fatal"}'
@@ -281,10 +276,10 @@ print([name for name in {heavy!r} if name in sys.modules])
     assert done.stdout.strip() == "[]", done.stderr
 
 
-async def test_wrapping_twice_does_everything_once(call):
+async def test_wrapping_twice_does_everything_once(call, keep_log):
     """A second chassis inside the first is transparent: one id, one count, one line."""
-    outer, lines = chassis_with_lines()
-    inner, inner_lines = chassis_with_lines()
+    outer, inner = Chassis(), Chassis()
+    lines, inner_lines = keep_log(outer), keep_log(inner)
     app = outer.wrap(inner.wrap(hello))
     assert outer.wrap(app) is app
     answer = await call(app)

@@ -181,13 +181,12 @@ def test_a_check_with_impossible_numbers_names_them_all():
     assert len(caught.value.faults) == 4
 
 
-async def test_a_stalled_event_loop_is_named_with_its_stack_and_shows_in_livez(call, wait_until):
+async def test_a_stalled_event_loop_is_named_with_its_stack_and_shows_in_livez(call, wait_until, keep_log):
     """Whoever blocks the loop is in the log by name, and liveness fails for as long again as the limit."""
     from datetime import timedelta
 
     chassis = Chassis(ChassisSettings(loop_stall_max=timedelta(seconds=0.4)))
-    lines = []
-    chassis.log.record = lines.append
+    lines = keep_log(chassis)
     app = chassis.wrap(echo)
     assert (await call(app, path="/livez")).status == 200
     await asyncio.sleep(0.3)  # one heartbeat, so that the stall has something to be late for

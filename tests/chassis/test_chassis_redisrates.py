@@ -128,11 +128,12 @@ async def test_r3_two_processes_on_one_valkey_allow_exactly_the_quota(start, val
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("local", {200: 2, 429: 38}), ("closed", {503: 40})])
-async def test_r4_with_the_store_frozen_answers_come_fast_and_by_the_declared_policy(call, valkey, policy, expected):
+async def test_r4_with_the_store_frozen_answers_come_fast_and_by_the_declared_policy(
+    call, valkey, policy, expected, keep_log
+):
     """A frozen server costs one budget, not one per request; the loop runs on, and the store is used again after."""
     chassis = limited(valkey, rate_limit_on_store_error=policy, rate_limit_processes=2)
-    lines = []
-    chassis.log.record = lines.append
+    lines = keep_log(chassis)
     app = chassis.wrap(pong)
     while (await call(app, client=("192.0.2.9", 1))).headers.get("ratelimit") != '"default";r=3;t=15':
         chassis.rates.close()  # a busy machine may miss the budget with the first connection

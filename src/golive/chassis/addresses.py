@@ -65,15 +65,19 @@ class TrustedProxies:
     def __init__(self, networks: tuple[str, ...]) -> None:
         self._networks = tuple(parse_network(network) for network in networks)
         self._trusts = lru_cache(maxsize=1024)(self._is_trusted)
+        self._trusts_peer = lru_cache(maxsize=1024)(self._is_trusted_peer)
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 
+    def _is_trusted_peer(self, text: str) -> bool:
+        address = parse_address(text)
+        return address is not None and self._trusts(address)
+
     def apply(self, scope: Scope) -> None:
         """Put the caller's address and scheme into *scope* when the peer is trusted and says so; otherwise leave it."""
         client = scope.get("client")
-        peer = parse_address(client[0]) if client else None
-        if peer is None or not self._trusts(peer):
+        if not client or not self._trusts_peer(client[0]):
             return
         forwarded, schemes = [], []
         for name, value in scope["headers"]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Hidden from strangers in production: they describe every way in.
 DOCUMENTATION_PATHS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 
+_CREDENTIALS = (b"authorization", b"x-api-key")
 _HASHED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):([0-9a-f]{64})(?::([!-~ ]*))?")
 
 
@@ -114,13 +115,13 @@ class Auth:
 
     def principal(self, scope: Scope) -> Principal:
         """Who asks. Raises: AuthError when there are no credentials or they prove nothing."""
-        tokens = [value for name, value in scope["headers"] if name == b"authorization"]
-        keys = [value for name, value in scope["headers"] if name == b"x-api-key"]
-        if not tokens and not keys:
+        given = [pair for pair in scope["headers"] if pair[0] in _CREDENTIALS]
+        if not given:
             raise AuthError("", "credentials are missing")
-        if len(tokens) + len(keys) > 1:
+        if len(given) > 1:
             raise AuthError("invalid_request", "send one kind of credentials, once")
-        return self._from_token(tokens[0]) if tokens else self._from_key(keys[0])
+        name, value = given[0]
+        return self._from_token(value) if name == b"authorization" else self._from_key(value)
 
     def _from_token(self, value: bytes) -> Principal:
         scheme, _, token = value.decode("latin-1").partition(" ")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from golive.chassis import requestid, trace
+from golive.chassis import requestid
 from golive.chassis.exchange import Exchange
 from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
+from golive.chassis.ratelimit import by_address
 from golive.chassis.routes import RouteNames, owns
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
@@ -66,13 +67,35 @@ class Core:
         if outer is not None:
             await self._inside(outer, scope, receive, send)
             return
-        scope["golive"] = self.chassis
-        if self.chassis.proxies is not None:
-            self.chassis.proxies.apply(scope)
+        chassis = self.chassis
+        scope["golive"] = chassis
+        if chassis.proxies is not None:
+            chassis.proxies.apply(scope)
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        exchange = Exchange(self, scope, send)
+        token = requestid.current.set((exchange.request_id, exchange.trace_id, exchange.trace_flags))
+        lifecycle = chassis.lifecycle
+        if not lifecycle.started and not chassis.booted_by_server:
+            chassis.begin_serving()  # a server without lifespan: the first request is the start
+        try:
+            operation = chassis.operations.kind(exchange.path, self._owns)
+            if operation is not None:
+                exchange.operational = True
+                await chassis.operations.answer(operation, scope, exchange.send, exchange.request_id)
+            elif exchange.is_preflight and chassis.cors is not None:
+                await self._preflight(exchange, chassis.cors)
+            elif lifecycle.admitting or exchange.path in chassis.settings.drain_allow:
+                await self._app(exchange, scope, receive)
+            else:
+                await self._turn_away(exchange, receive)
+        finally:
+            requestid.current.reset(token)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
-        if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "lifespan":
+        if kind == "lifespan":
             await self.chassis.run_lifespan(self.app, scope, receive, send)
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
@@ -86,45 +109,26 @@ class Core:
                 outer.checks.add(check)
         await self.app(scope, receive, send)
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(self, scope, send)
-        token = requestid.current.set(exchange.request_id)
-        trace_token = trace.current.set(exchange.trace)
-        if not self.chassis.lifecycle.started and not self.chassis.booted_by_server:
-            self.chassis.begin_serving()  # a server without lifespan: the first request is the start
-        try:
-            operation = self.chassis.operations.kind(exchange.path, self._owns)
-            if operation is not None:
-                exchange.operational = True
-                await self.chassis.operations.answer(operation, scope, exchange.send, exchange.request_id)
-            elif exchange.is_preflight and self.chassis.cors is not None:
-                await self._preflight(exchange, self.chassis.cors)
-            elif self.chassis.lifecycle.admitting or exchange.path in self.chassis.settings.drain_allow:
-                await self._app(exchange, scope, receive)
-            else:
-                await self._turn_away(exchange, receive)
-        finally:
-            requestid.current.reset(token)
-            trace.current.reset(trace_token)
-
     async def _app(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        lifecycle, limits = self.chassis.lifecycle, self.chassis.limits
+        chassis = self.chassis
+        lifecycle, limits = chassis.lifecycle, chassis.limits
         found = self._policy(exchange)
-        before = lifecycle.in_flight
+        refusal = limits.refusal(exchange, lifecycle.in_flight)
         lifecycle.in_flight += 1  # before anything is awaited: a drain waits for it, and the cap counts it
-        try:
-            refusal = await self._refusal(exchange, found, before)
-        except BaseException:
-            lifecycle.in_flight -= 1
-            raise
+        if refusal is None and (found is not None or chassis.auth.active or chassis.rates.everywhere is not None):
+            try:
+                refusal = await self._refusal(exchange, found)
+            except BaseException:
+                lifecycle.in_flight -= 1
+                raise
         if refusal is not None:
             lifecycle.in_flight -= 1  # a refused upload that is still being read takes nobody's place
             await self._refuse(exchange, refusal, receive)
             return
         try:
-            counted = limits.counted(exchange, receive)
+            counted = limits.counted(exchange, receive) if exchange.chunked else receive
             if found is not None and found[1].idempotency is not None:
-                await self.chassis.once.run(self.app, exchange, counted, found[1].idempotency, found[0])
+                await chassis.once.run(self.app, exchange, counted, found[1].idempotency, found[0])
             elif limits.timeout_seconds is None:
                 await self.app(scope, counted, exchange.send)
             else:
@@ -139,16 +143,16 @@ class Core:
             lifecycle.in_flight -= 1
             exchange.finish()
 
-    async def _refusal(self, exchange: Exchange, found: tuple[str, Policy] | None, in_flight: int) -> Refusal | None:
+    async def _refusal(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
         """Why the request may not reach the app, asked in the order of :data:`ORDER`; None when it may."""
-        chassis = self.chassis
-        refusal = chassis.limits.refusal(exchange, in_flight)
-        if refusal is None and chassis.rates.everywhere is not None:
-            refusal = await chassis.rates.by_address(exchange)
-        if refusal is None and chassis.auth.active:
-            refusal = chassis.auth.admit(exchange.scope, exchange.path, found[1] if found is not None else None)
-        if refusal is None and found is not None:
-            refusal = await chassis.rates.of_route(exchange, *found)
+        rates, auth = self.chassis.rates, self.chassis.auth
+        refusal: Refusal | None = None
+        if rates.everywhere is not None:
+            refusal = await rates.take(exchange, rates.everywhere, by_address, "")
+        if refusal is None and auth.active:
+            refusal = auth.admit(exchange.scope, exchange.path, found[1] if found is not None else None)
+        if refusal is None and found is not None and found[1].limits:
+            refusal = await rates.of_route(exchange, *found)
         return refusal
 
     def _policy(self, exchange: Exchange) -> tuple[str, Policy] | None:

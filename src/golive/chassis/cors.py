@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from golive.chassis.types import Headers
@@ -114,6 +115,7 @@ class Cors:
         self._max_age = b"%d" % rules.max_age_seconds
         self._methods_text = b", ".join(sorted(self._methods))
         self._headers_text = b", ".join(sorted(header.encode() for header in rules.headers))
+        self.answer_headers = lru_cache(maxsize=256)(self._answer_headers)
 
     def allows(self, origin: bytes) -> bool:
         """Whether pages of *origin* may read our answers; compared byte by byte, as browsers do."""
@@ -123,8 +125,12 @@ class Cors:
             _HOST.fullmatch(origin.partition(b"://")[2].partition(b":")[0].decode("latin-1"))
         )
 
-    def answer_headers(self, origin: bytes) -> Headers:
-        """What to add to any answer; *origin* is empty when the request had none. ``Vary`` is always there."""
+    def _answer_headers(self, origin: bytes) -> Headers:
+        """
+        What to add to any answer; *origin* is empty when the request had none. ``Vary`` is always there.
+
+        Called as ``answer_headers``, which remembers the origins that come again; the list is not to be changed.
+        """
         if not origin or not self.allows(origin):
             return [_VARY]
         headers: Headers = [

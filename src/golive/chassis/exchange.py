@@ -16,9 +16,8 @@ from golive.chassis import requestid
 from golive.chassis.errors import BYTES_MAX, HeldError, may_be_default
 from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
-from golive.chassis.log import timestamp
+from golive.chassis.log import RequestNote
 from golive.chassis.problem import send_problem
-from golive.chassis.redact import redact_text
 from golive.chassis.trace import Trace, read_traceparent
 from golive.chassis.types import Headers, Message, Receive, Scope, Send
 
@@ -27,6 +26,14 @@ if TYPE_CHECKING:
 
 #: The status in logs and metrics of a request whose caller went away (nginx's convention); never sent.
 CLIENT_CLOSED = 499
+
+#: The request headers this layer reads.
+_WANTED = frozenset(
+    {
+        b"x-request-id", b"traceparent", b"content-length", b"transfer-encoding", b"origin",
+        b"access-control-request-method",
+    }
+)  # fmt: skip
 
 
 class Exchange:
@@ -57,7 +64,8 @@ class Exchange:
         "scope",
         "started",
         "status",
-        "trace",
+        "trace_flags",
+        "trace_id",
     )
 
     def __init__(self, core: Core, scope: Scope, send: Send) -> None:
@@ -91,8 +99,11 @@ class Exchange:
         """One pass over the request's headers for everything this layer wants to know."""
         ids: list[bytes] = []
         traces: list[bytes] = []
+        head_bytes = self.head_bytes
         for name, value in scope["headers"]:
-            self.head_bytes += len(name) + len(value)
+            head_bytes += len(name) + len(value)
+            if name not in _WANTED:
+                continue
             if name == b"x-request-id":
                 ids.append(value)
             elif name == b"traceparent":
@@ -105,22 +116,24 @@ class Exchange:
                 self.origin = value
             elif name == b"access-control-request-method":
                 self.is_preflight = scope["method"] == "OPTIONS" and bool(self.origin or _has_origin(scope))
+        self.head_bytes = head_bytes
         accepted = requestid.accept(ids[0]) if len(ids) == 1 else ""
         self._replaced = bool(ids) and not accepted
-        self.trace = self._read_trace(traces)
-        self.request_id = accepted or self.trace.trace_id
+        if traces:
+            self.trace_id, _, self.trace_flags = self._read_trace(traces)
+        else:
+            self.trace_id, self.trace_flags = requestid.new_request_id(), "00"
+        self.request_id = accepted or self.trace_id
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     def _read_trace(self, given: list[bytes]) -> Trace:
         """The caller's trace; a malformed one ends here, and its state with it, also for tracers inside the app."""
-        accepted = read_traceparent(given) if given else None
+        accepted = read_traceparent(given)
         if accepted is not None:
             return accepted
-        fresh = Trace(requestid.new_request_id(), "", "00")
-        if given:
-            fresh = fresh._replace(parent_id=os.urandom(8).hex())
-            kept = [pair for pair in self.scope["headers"] if pair[0] not in (b"traceparent", b"tracestate")]
-            self.scope["headers"] = [*kept, (b"traceparent", f"00-{fresh.trace_id}-{fresh.parent_id}-00".encode())]
+        fresh = Trace(requestid.new_request_id(), os.urandom(8).hex(), "00")
+        kept = [pair for pair in self.scope["headers"] if pair[0] not in (b"traceparent", b"tracestate")]
+        self.scope["headers"] = [*kept, (b"traceparent", f"00-{fresh.trace_id}-{fresh.parent_id}-00".encode())]
         return fresh
 
     async def send(self, message: Message) -> None:
@@ -195,20 +208,24 @@ class Exchange:
         )
         self._muted = True
 
-    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        given = message.get("headers", ())
-        headers = [pair for pair in given if len(pair[0]) != 12 or pair[0].lower() != b"x-request-id"]
+    def _headers(self, message: Message) -> Headers:
+        """The app's headers with ours; where both say something we know better."""
+        chassis = self._core.chassis
+        cors = chassis.cors if not self.operational else None
+        headers: Headers = []
+        for pair in message.get("headers", ()):
+            length = len(pair[0])
+            if length == 12 and pair[0].lower() == b"x-request-id":
+                continue
+            if length == 27 and cors is not None and pair[0].lower() == b"access-control-allow-origin":
+                continue
+            headers.append(pair)
         headers.append((b"x-request-id", self.request_id.encode()))
-        headers.extend(self.extra_headers)
-        cors = self._core.chassis.cors
-        if cors is not None and not self.operational:
-            headers = [pair for pair in headers if not pair[0].lower().startswith(b"access-control-allow-origin")]
+        if self.extra_headers:
+            headers.extend(self.extra_headers)
+        if cors is not None:
             headers.extend(cors.answer_headers(self.origin))
-        if (
-            self._core.chassis.lifecycle.closing
-            and self.http1
-            and not any(name.lower() == b"connection" for name, _ in headers)
-        ):
+        if chassis.lifecycle.closing and self.http1 and not any(name.lower() == b"connection" for name, _ in headers):
             headers.append((b"connection", b"close"))
         return headers
 
@@ -247,30 +264,13 @@ class Exchange:
         status = self.status or CLIENT_CLOSED
         chassis.http_metrics.record(self.scope["method"], route, status, seconds)
         if chassis.settings.access_log:
-            chassis.log.record(self._line(route, status, seconds))
-
-    def _line(self, route: str, status: int, seconds: float) -> dict[str, object]:
-        """The log line. The query string is left out: it is where secrets and addresses travel."""
-        scope, chassis = self.scope, self._core.chassis
-        client = scope.get("client")
-        line: dict[str, object] = {
-            "ts": timestamp(time.time()),
-            "level": "info" if status < 500 else "error",
-            "event": "request",
-            "method": scope["method"],
-            "path": redact_text(self.path[:2048]),
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 2),
-            "bytes": self._sent,
-            "request_id": self.request_id,
-            "trace_id": self.trace.trace_id,
-            "client": client[0] if client else None,
-            "version": chassis.settings.version,
-        }
-        if self._replaced:
-            line["request_id_replaced"] = True
-        return line
+            client = self.scope.get("client")
+            chassis.log.request(
+                RequestNote(
+                    time.time(), self.scope["method"], self.path, route, status, seconds, self._sent, self.request_id,
+                    self.trace_id, client[0] if client else None, chassis.settings.version, self._replaced,
+                )
+            )  # fmt: skip
 
     def _log_error(self, error: BaseException) -> None:
         """To the sink that keeps errors, and to the log."""

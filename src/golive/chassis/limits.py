@@ -71,9 +71,9 @@ class Limits:
 
     def counted(self, exchange: Exchange, receive: Receive) -> Receive:
         """
-        *receive*, watched when the head did not say how long the body is; otherwise the server holds it to its word.
+        *receive*, watched, for a head that did not say how long the body is; otherwise the server holds it to its word.
         """
-        return CountedBody(self, exchange, receive, self._body_max) if exchange.chunked else receive
+        return CountedBody(self, exchange, receive, self._body_max)
 
     def _reach(self, limit: str, refusal: Refusal) -> Refusal:
         self._reached.inc(limit)

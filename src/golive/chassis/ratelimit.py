@@ -15,6 +15,7 @@ import math
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from golive.chassis.addresses import bucket
@@ -120,10 +121,14 @@ def by_address(scope: Scope) -> str | None:
 
 def header_fields(rule: Rule, decision: Decision) -> Headers:
     """``RateLimit-Policy`` and ``RateLimit`` as structured fields."""
-    return [
-        (b"ratelimit-policy", f'"{rule.name}";q={rule.quota};w={rule.window_seconds}'.encode()),
-        (b"ratelimit", f'"{rule.name}";r={decision.remaining};t={decision.reset_seconds}'.encode()),
-    ]
+    name, policy = _constant_fields(rule)
+    return [policy, (b"ratelimit", b"%b;r=%d;t=%d" % (name, decision.remaining, decision.reset_seconds))]
+
+
+@lru_cache(maxsize=256)
+def _constant_fields(rule: Rule) -> tuple[bytes, tuple[bytes, bytes]]:
+    name = f'"{rule.name}"'.encode()
+    return name, (b"ratelimit-policy", b"%b;q=%d;w=%d" % (name, rule.quota, rule.window_seconds))
 
 
 class RateLimits:
@@ -164,21 +169,16 @@ class RateLimits:
         if self.shared is not None:
             self.shared.close()
 
-    async def by_address(self, exchange: Exchange) -> Refusal | None:
-        """The limit for everybody, before authentication: guessing credentials costs quota too."""
-        if self.everywhere is None:
-            return None
-        return await self._take(exchange, self.everywhere, by_address, "")
-
     async def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
         """The route's limits, after authentication: they may count principals."""
         for rule, key in policy.limits:
-            refusal = await self._take(exchange, rule, key, template)
+            refusal = await self.take(exchange, rule, key, template)
             if refusal is not None:
                 return refusal
         return None
 
-    async def _take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+    async def take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+        """Count *exchange* for whoever *key* says, by *rule*, at *place* (a route's template, or empty)."""
         caller = key(exchange.scope)
         if caller is None:
             return None  # the key function says that this caller is not limited

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Any
 
@@ -77,14 +77,17 @@ class Front:
         else:
             self.core.replace(app)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Not a coroutine itself: every request would pay for one more."""
+        if self.bare is None or not self.core.chassis.lifecycle.started:
+            return self.core(scope, receive, send)
+        return self._counted(self.bare, scope, receive, send)
+
+    async def _counted(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         lifecycle = self.core.chassis.lifecycle
-        if self.bare is None or not lifecycle.started:
-            await self.core(scope, receive, send)
-            return
         lifecycle.in_flight += 1
         try:
-            await self.bare(scope, receive, send)
+            await app(scope, receive, send)
         finally:
             lifecycle.in_flight -= 1
 

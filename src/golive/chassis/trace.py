@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import os
 import re
-from contextvars import ContextVar
 from typing import NamedTuple
+
+from golive.chassis.requestid import current
 
 _FORM = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 
 
 class Trace(NamedTuple):
     """
-    A position in a trace: 32 and 16 hexadecimal digits, and the flags (``01``: sampled). No parent: the trace began
-    here.
+    A position in a trace: 32 and 16 hexadecimal digits, and the flags (``01``: sampled).
     """
 
     trace_id: str
     parent_id: str
     flags: str
-
-
-current: ContextVar[Trace | None] = ContextVar("golive_trace", default=None)
 
 
 def read_traceparent(values: list[bytes]) -> Trace | None:
@@ -52,5 +49,5 @@ def traceparent() -> str:
 
     Empty outside a request.
     """
-    trace = current.get()
-    return f"00-{trace.trace_id}-{os.urandom(8).hex()}-{trace.flags}" if trace else ""
+    _, trace_id, flags = current.get()
+    return f"00-{trace_id}-{os.urandom(8).hex()}-{flags}" if trace_id else ""
