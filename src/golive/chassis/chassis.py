@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from golive.chassis.addresses import TrustedProxies
 from golive.chassis.auth import Auth
@@ -24,20 +24,25 @@ from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
 from golive.chassis.httpmetrics import HttpMetrics
 from golive.chassis.idempotency import IdempotencyRules
+from golive.chassis.idempotencycache import ResultCache
 from golive.chassis.lifecycle import Lifecycle
 from golive.chassis.limits import Limits
 from golive.chassis.log import LogSink
 from golive.chassis.metrics import Metrics
-from golive.chassis.once import Once, store_from
+from golive.chassis.once import Once
 from golive.chassis.operations import Operations
 from golive.chassis.policies import Policy, mark, policy_of
 from golive.chassis.process import register_process_metrics
 from golive.chassis.ratelimit import KeyFunction, RateLimits, by_address, parse_rule
 from golive.chassis.settings import ChassisSettings
+from golive.chassis.stores.choice import open_store
 from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
 from golive.chassis.watchdog import Watchdog
 from golive.errors import ConfigError
 from golive.timing import parse_duration
+
+if TYPE_CHECKING:
+    from golive.chassis.stores.redislink import RedisLink
 
 AnyT = TypeVar("AnyT", bound=Callable[..., object])
 FunctionT = TypeVar("FunctionT", bound=CheckFunction)
@@ -66,6 +71,7 @@ class Chassis:
         self.log = LogSink()
         self.booted_by_server = False
         self.metrics = Metrics()
+        self._links: dict[str, RedisLink] = {}
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
@@ -74,7 +80,8 @@ class Chassis:
         self.rates = RateLimits(self)
         self.capture = Capture(FileSink(self.settings.error_file) if self.settings.error_file else None)
         self.auth = Auth(self)
-        self.once = Once(self, store_from(self.settings.idempotency_store))
+        near = self.settings.idempotency_store == "memory"
+        self.once = Once(self, open_store(self), None if near else ResultCache())
         self.proxies = TrustedProxies(self.settings.trusted_proxies) if self.settings.trusted_proxies else None
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
         self.checks = Checks(self._check_changed)
@@ -180,6 +187,7 @@ class Chassis:
         lease: str = "30s",
         save_5xx: bool = False,
         on_store_error: str = "closed",
+        derive: bool = False,
         source: str = "",
     ) -> Callable[[AnyT], AnyT]:
         """
@@ -217,6 +225,7 @@ class Chassis:
             lease_seconds=seconds["lease"],
             save_5xx=save_5xx,
             on_store_error=on_store_error,
+            derive=derive,
             source=source,
         )
 
@@ -244,6 +253,7 @@ class Chassis:
             await app(scope, receive, observed)
         finally:
             self.stop_background()
+            await self.once.close()
 
     def begin_serving(self) -> None:
         """The app is ready to take requests: start the checks and the watchdog. Needs a running event loop."""
@@ -252,10 +262,23 @@ class Chassis:
         self.watchdog.start()
 
     def stop_background(self) -> None:
-        """Stop the checks and the watchdog, and leave the shared store."""
-        self.rates.close()
+        """Stop the checks and the watchdog, and leave the shared stores."""
+        for link in self._links.values():
+            link.close()
         self.checks.stop()
         self.watchdog.stop()
+
+    def link(self, url: str) -> RedisLink:
+        """
+        The one connection of this process to the server at *url*; everything that uses that server shares it.
+
+        Raises: ConfigError when hiredis is not installed.
+        """
+        if url not in self._links:
+            from golive.chassis.stores.redislink import RedisLink
+
+            self._links[url] = RedisLink(url, self.settings.redis_timeout.total_seconds())
+        return self._links[url]
 
     def join(self, lifecycle: Lifecycle, log: LogSink) -> None:
         """Share the process's *lifecycle* and *log*: the server was answering before this chassis was imported."""

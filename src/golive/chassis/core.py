@@ -24,6 +24,7 @@ from golive.chassis.types import ASGIApp, Receive, Scope, Send
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
     from golive.chassis.cors import Cors
+    from golive.chassis.idempotency import IdempotencyRules
 
 #: What a request passes, outermost first. The documentation shows this list.
 ORDER = (
@@ -127,12 +128,11 @@ class Core:
             return
         try:
             counted = limits.counted(exchange, receive) if exchange.chunked else receive
-            if found is not None and found[1].idempotency is not None:
-                await chassis.once.run(self.app, exchange, counted, found[1].idempotency, found[0])
-            elif limits.timeout_seconds is None:
+            rules = found[1].idempotency if found is not None else None
+            if rules is None and limits.timeout_seconds is None:
                 await self.app(scope, counted, exchange.send)
             else:
-                await self._app_in_time(exchange, scope, counted, limits.timeout_seconds)
+                await self._app_with_rules(exchange, counted, rules, found[0] if found is not None else "")
             if not exchange.started:
                 raise RuntimeError("the app returned without an answer")
         except BaseException as error:
@@ -161,10 +161,17 @@ class Core:
             self._policies = PolicyTable(self.app)
         return self._policies.find(exchange.scope["method"], exchange.path) if self._policies else None
 
-    async def _app_in_time(self, exchange: Exchange, scope: Scope, receive: Receive, seconds: float) -> None:
+    async def _app_with_rules(
+        self, exchange: Exchange, receive: Receive, rules: IdempotencyRules | None, template: str
+    ) -> None:
+        """The app once per key, in time. An idempotent handler that is too slow goes on; its retry gets the result."""
+        seconds = self.chassis.limits.timeout_seconds
         try:
             async with asyncio.timeout(seconds) as limit:
-                await self.app(scope, receive, exchange.send)
+                if rules is None:
+                    await self.app(exchange.scope, receive, exchange.send)
+                else:
+                    await self.chassis.once.run(self.app, exchange, receive, rules, template)
         except TimeoutError:
             if not limit.expired():
                 raise

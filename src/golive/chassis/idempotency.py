@@ -46,6 +46,8 @@ class IdempotencyRules:
         save_5xx: keep server errors too, as Stripe does.
         response_max_bytes: a longer answer is sent and not kept.
         on_store_error: ``closed`` answers 503, ``open`` runs the handler without protection.
+        derive: a request without a key is known by its body: the same JSON, whatever its spacing and order of members,
+            is the same request.
         source: the label in ``ingest_dedup_total``; the route's template when empty.
     """
 
@@ -59,6 +61,7 @@ class IdempotencyRules:
     save_5xx: bool = False
     response_max_bytes: int = 1_048_576
     on_store_error: str = "closed"
+    derive: bool = False
     source: str = ""
 
     def keeps(self, status: int) -> bool:
@@ -84,7 +87,8 @@ class Record:
         owner: the token of whoever runs it, or ran it.
         mine: this call began it.
         done: it has ended with an answer to keep.
-        saved: the encoded answer; None when it was too long to keep.
+        saved: the encoded answer; None when it was too long to keep, or its process died before it could be kept.
+        left_seconds: how much longer the store holds the key.
     """
 
     fingerprint: bytes
@@ -92,27 +96,35 @@ class Record:
     mine: bool
     done: bool
     saved: bytes | None
+    left_seconds: float
 
 
 class IdempotencyStore(Protocol):
     """
-    Where keys live. Each call is atomic; *now* is Unix time in seconds. Any exception means that the store is away.
+    Where keys live. Each call is atomic, and time is the store's own clock, because those of processes differ.
+
+    Any exception means that the store is away. :class:`golive.testing.idempotency.IdempotencyStoreContract` is the
+    specification.
     """
 
-    async def begin(self, key: str, fingerprint: bytes, owner: str, now: float, lease_seconds: float) -> Record:
+    async def begin(self, key: str, fingerprint: bytes, owner: str, lease_seconds: float) -> Record:
         """Take *key* if it is new, expired, or its lease has ended; otherwise say what holds it."""
         ...
 
-    async def renew(self, key: str, owner: str, until: float) -> bool:
+    async def renew(self, key: str, owner: str, lease_seconds: float) -> bool:
         """Extend the lease; False when *owner* no longer holds it."""
         ...
 
-    async def finish(self, key: str, owner: str, saved: bytes | None, until: float) -> bool:
-        """Store the answer until *until*; False when *owner* no longer holds the key (fenced)."""
+    async def finish(self, key: str, owner: str, saved: bytes | None, ttl_seconds: float) -> bool:
+        """Store the answer for *ttl_seconds*; False when *owner* no longer holds the key (fenced)."""
         ...
 
     async def release(self, key: str, owner: str) -> None:
         """Forget a key that *owner* holds: its answer is not one to keep."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Idempotent; the next call opens them again."""
         ...
 
 
@@ -144,6 +156,14 @@ def store_key(template: str, method: str, scope: str, key: str) -> str:
 def fingerprint(path: str, query: bytes, content_type: bytes, body: bytes) -> bytes:
     """What makes two requests the same request."""
     return _digest(path.encode("utf-8", "surrogatepass"), query, content_type, body)
+
+
+def canonical(body: bytes) -> bytes:
+    """JSON with its members in order and no spaces; anything else as it is."""
+    try:
+        return msgspec.json.encode(msgspec.json.decode(body), order="sorted")
+    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        return body
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -4,6 +4,11 @@ Running a request once: what happens around a handler whose route is idempotent.
 The answer is stored *before* it is sent, so that a caller that has seen it can never cause a second run; a caller that
 hangs up does not stop the handler. A duplicate that comes while the first one runs is told to come back, or waits for
 it, as the route says.
+
+How it fails. A store that does not answer: the route's declared policy, and what it may have done without telling us is
+undone in the background. An answer that cannot be stored: it is given, and storing it is tried again until the lease
+ends. A process that dies after its work and before storing the answer: the retry runs again, unless the work and
+:meth:`Once.within` share a transaction.
 """
 
 from __future__ import annotations
@@ -11,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,12 +28,16 @@ from golive.chassis.idempotency import (
     IdempotencyStore,
     Record,
     Saved,
+    canonical,
     fingerprint,
     parse_key,
     store_key,
 )
+from golive.chassis.idempotencycache import ResultCache
 from golive.chassis.limits import Refusal
+from golive.chassis.recorder import Recorder, Renewal
 from golive.chassis.types import ASGIApp, Message, Receive, Scope
+from golive.errors import ConfigError
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
@@ -38,25 +49,50 @@ METHODS = ("POST", "PATCH")
 TENANTS_MAX = 500
 #: How often a waiting duplicate looks; the store is shared, so nobody can wake it.
 POLL_SECONDS = 0.02
+#: What one call to a store may take; Redis has its own, shorter budget.
+STORE_SECONDS = 5.0
+#: Calls to the store that are tried again in the background, at most.
+UNSETTLED_MAX = 1000
+#: RFC-style documentation of a missing key, as the draft asks.
+_MISSING_LINK = b'<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>; rel="describedby"'
 
-_NOT_REPLAYED = frozenset(
-    {
-        b"set-cookie", b"connection", b"keep-alive", b"proxy-authenticate", b"te", b"trailer", b"transfer-encoding",
-        b"upgrade", b"date", b"x-request-id", b"content-length", b"vary",
-    }
-)  # fmt: skip
+
+class AlreadyDoneError(Exception):
+    """Another run of this request has committed. Let it pass: the transaction rolls back, the caller is told."""
+
+
+class _Run:
+    """The first run of a key, as :meth:`Once.within` finds it."""
+
+    __slots__ = ("beaten", "name", "owner", "ttl_seconds")
+
+    def __init__(self, name: str, owner: str, ttl_seconds: float) -> None:
+        self.name, self.owner, self.ttl_seconds, self.beaten = name, owner, ttl_seconds, False
+
+
+_running: ContextVar[_Run | None] = ContextVar("golive_once", default=None)
 
 
 class Once:
-    """Enforces idempotency for the routes of one chassis, over one store."""
+    """
+    Enforces idempotency for the routes of one chassis, over one store.
 
-    def __init__(self, chassis: Chassis, store: IdempotencyStore) -> None:
+    Attributes:
+        store: where the keys live.
+        cache: results in front of the store; None for a store that is as near.
+    """
+
+    def __init__(self, chassis: Chassis, store: IdempotencyStore, cache: ResultCache | None) -> None:
         self.store = store
+        self.cache = cache
         self._tenants: set[str] = set()
+        self._unsettled: set[asyncio.Task[None]] = set()
         metrics = chassis.metrics
         self._duplicates = metrics.counter("ingest_dedup_total", "Duplicates not run again.", ("tenant", "source"))
         self._errors = metrics.counter("idempotency_store_errors_total", "Calls that the store failed.")
         self._fenced = metrics.counter("idempotency_fenced_total", "Results refused because the lease had passed on.")
+        self._lookups = metrics.counter("idempotency_lookups_total", "Keys looked up.")
+        self._hits = metrics.counter("idempotency_cache_hits_total", "Keys known to be done without the store.")
 
     async def run(
         self, app: ASGIApp, exchange: Exchange, receive: Receive, rules: IdempotencyRules, template: str
@@ -64,7 +100,7 @@ class Once:
         """Serve *exchange* by *app*, or by what *app* answered before."""
         scope = exchange.scope
         lines = [value for name, value in scope["headers"] if name == HEADER]
-        if scope["method"] not in METHODS or (not lines and not rules.required):
+        if scope["method"] not in METHODS or not (lines or rules.required or rules.derive):
             await app(scope, receive, exchange.send)
             return
         try:
@@ -72,10 +108,38 @@ class Once:
         except ValueError as error:
             await self._refuse(exchange, 400, str(error))
             return
-        if not key:
-            await self._refuse(exchange, 400, "This route needs an Idempotency-Key.")
+        if not key and not rules.derive:
+            link = {b"link": _MISSING_LINK}
+            await exchange.refuse(Refusal(400, "This route needs an Idempotency-Key.", headers=link), close=False)
             return
         await self._run_keyed(app, exchange, receive, rules, template, key)
+
+    async def within(self, connection: Any) -> None:
+        """
+        Record in the transaction of *connection* that this request is done: the record and the work commit together.
+
+        Call it inside the handler, before the transaction commits. For a request without a key it does nothing.
+
+        Args:
+            connection: of asyncpg, psycopg or SQLAlchemy (async), to the database of the store, in a transaction.
+        Raises: AlreadyDoneError when another run has committed, to be let through; ConfigError when the store is not
+            PostgreSQL; UsageError for another kind of connection.
+        """
+        run = _running.get()
+        if run is None:
+            return
+        write = getattr(self.store, "within", None)
+        if write is None:
+            raise ConfigError("within: expected idempotency_store = postgres, got another. Only it can share one.")
+        if not await write(connection, run.name, run.owner, run.ttl_seconds):
+            run.beaten = True
+            raise AlreadyDoneError
+
+    async def close(self) -> None:
+        """Give up what is tried again in the background, and let go of the store."""
+        for task in list(self._unsettled):
+            task.cancel()
+        await self.store.close()
 
     async def _run_keyed(
         self, app: ASGIApp, exchange: Exchange, receive: Receive, rules: IdempotencyRules, template: str, key: str
@@ -85,8 +149,9 @@ class Once:
         if body is None:
             return  # the caller hung up before it had said what it wants
         tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
-        name = store_key(template, scope["method"], tenant, key)
-        mark = fingerprint(exchange.path, scope.get("query_string", b""), _content_type(scope), body)
+        compared = body if key else canonical(body)
+        mark = fingerprint(exchange.path, scope.get("query_string", b""), _content_type(scope), compared)
+        name = store_key(template, scope["method"], tenant, key or f"derived {mark.hex()}")
         owner = os.urandom(12).hex()
         try:
             record = await self._begin(rules, name, mark, owner)
@@ -98,49 +163,90 @@ class Once:
                 await self._refuse(exchange, 503, "The service cannot tell whether this was done already.", 1)
             return
         if record.mine:
-            await asyncio.shield(self._run_first(app, exchange, rules, name, owner, body))
+            await asyncio.shield(self._run_first(app, exchange, rules, name, owner, mark, body, (tenant, template)))
         elif record.fingerprint != mark:
             await self._refuse(exchange, 422, "This Idempotency-Key was used for a different request.")
         elif not record.done:
             await self._refuse(exchange, 409, "A request with this Idempotency-Key is running.", 1)
         else:
-            await self._duplicate(exchange, rules, record, tenant, template)
+            await self._duplicate(exchange, rules, record.saved, (tenant, template))
 
     async def _begin(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
         """Begin, or with ``wait`` look again until the one that runs has ended."""
+        self._lookups.inc()
+        known = self.cache.get(name) if self.cache is not None else None
+        if known is not None:
+            self._hits.inc()
+            return known
         deadline = time.monotonic() + (rules.wait_seconds if rules.in_flight == "wait" else 0.0)
         pause = POLL_SECONDS
         while True:
-            record = await self.store.begin(name, mark, owner, time.time(), rules.lease_seconds)
+            record = await self._begin_once(rules, name, mark, owner)
             waits = not record.mine and not record.done and record.fingerprint == mark
             if not waits or time.monotonic() >= deadline:
-                return record
+                break
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
+        if self.cache is not None:
+            self.cache.put(name, record)
+        return record
+
+    async def _begin_once(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                return await self.store.begin(name, mark, owner, rules.lease_seconds)
+        except BaseException:  # it may have taken the key all the same, for a run that will not be
+            self._again(lambda: self.store.release(name, owner), rules.lease_seconds)
+            raise
 
     async def _run_first(
-        self, app: ASGIApp, exchange: Exchange, rules: IdempotencyRules, name: str, owner: str, body: bytes
+        self,
+        app: ASGIApp,
+        exchange: Exchange,
+        rules: IdempotencyRules,
+        name: str,
+        owner: str,
+        mark: bytes,
+        body: bytes,
+        labels: tuple[str, str],
     ) -> None:
         recorder = Recorder(exchange, rules.response_max_bytes)
-        renewal = Renewal(self, rules, name, owner)
+        renewal = Renewal(rules.lease_seconds, lambda: self._renew(rules, name, owner))
+        run = _Run(name, owner, rules.ttl_seconds)
+        _running.set(run)
         kept = False
         try:
             await app(exchange.scope, _replayed_body(body), recorder.send)
-            if recorder.status and rules.keeps(recorder.status):
-                kept = await self._keep(rules, name, owner, recorder)
+            if recorder.status and rules.keeps(recorder.status) and not run.beaten:
+                kept = await self._keep(rules, name, owner, mark, recorder)
+        except Exception:
+            if not run.beaten:
+                raise
         finally:
             renewal.cancel()
             if not kept:
                 await self._forget(name, owner)
-        await recorder.deliver()
+        if run.beaten:
+            await self._duplicate(exchange, rules, None, labels)
+        else:
+            await recorder.deliver()
 
-    async def _keep(self, rules: IdempotencyRules, name: str, owner: str, recorder: Recorder) -> bool:
+    async def _keep(self, rules: IdempotencyRules, name: str, owner: str, mark: bytes, recorder: Recorder) -> bool:
         """Store the result; True when nothing remains to be cleaned up, also when another owner has taken over."""
-        try:
-            if not await self.store.finish(name, owner, recorder.saved(), time.time() + rules.ttl_seconds):
+        saved = recorder.saved()
+
+        async def finish() -> None:
+            if not await self.store.finish(name, owner, saved, rules.ttl_seconds):
                 self._fenced.inc()
+            elif self.cache is not None:
+                self.cache.put(name, Record(mark, owner, False, True, saved, rules.ttl_seconds))
+
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await finish()
         except Exception:  # the work is done and cannot be undone; the lease protects until it ends
             self._errors.inc()
+            self._again(finish, rules.lease_seconds)
         return True
 
     async def _forget(self, name: str, owner: str) -> None:
@@ -149,24 +255,32 @@ class Once:
         except Exception:  # the lease will end by itself
             self._errors.inc()
 
-    async def renew(self, rules: IdempotencyRules, name: str, owner: str) -> None:
+    async def _renew(self, rules: IdempotencyRules, name: str, owner: str) -> None:
         """Extend the lease of a handler that is still running."""
         try:
-            await self.store.renew(name, owner, time.time() + rules.lease_seconds)
+            await self.store.renew(name, owner, rules.lease_seconds)
         except Exception:
             self._errors.inc()
 
+    def _again(self, work: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Try *work* in the background until it succeeds, for at most *seconds*."""
+        if len(self._unsettled) < UNSETTLED_MAX:
+            task = asyncio.get_running_loop().create_task(_until_done(work, seconds))
+            self._unsettled.add(task)
+            task.add_done_callback(self._unsettled.discard)
+
     async def _duplicate(
-        self, exchange: Exchange, rules: IdempotencyRules, record: Record, tenant: str, template: str
+        self, exchange: Exchange, rules: IdempotencyRules, given: bytes | None, labels: tuple[str, str]
     ) -> None:
+        tenant, template = labels
         self._count(tenant, rules.source or template)
         if rules.on_duplicate == "204":
             await exchange.send({"type": "http.response.start", "status": 204, "headers": []})
             await exchange.send({"type": "http.response.body", "body": b""})
-        elif record.saved is None:
-            await self._refuse(exchange, 409, "This was done; its answer was too long to keep.")
+        elif given is None:
+            await self._refuse(exchange, 409, "This was done; its answer was not kept.")
         else:
-            saved = msgspec.msgpack.decode(record.saved, type=Saved)
+            saved = msgspec.msgpack.decode(given, type=Saved)
             length = [] if saved.status == 204 else [(b"content-length", b"%d" % len(saved.body))]
             headers = [*saved.headers, *length, (b"idempotency-replayed", b"true")]
             exchange.replays = True
@@ -185,66 +299,16 @@ class Once:
         await exchange.refuse(Refusal(status, detail, retry_after), close=False)
 
 
-class Renewal:
-    """
-    Extends a lease three times per its length, until cancelled. A timer, because most handlers end before the first.
-    """
-
-    def __init__(self, once: Once, rules: IdempotencyRules, name: str, owner: str) -> None:
-        self._once = once
-        self._lease = (rules, name, owner)
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(rules.lease_seconds / 3, self._renew)
-
-    def cancel(self) -> None:
-        """The handler has ended."""
-        self._timer.cancel()
-
-    def _renew(self) -> None:
-        self._task = self._loop.create_task(self._once.renew(*self._lease))
-        self._timer = self._loop.call_later(self._lease[0].lease_seconds / 3, self._renew)
-
-
-class Recorder:
-    """The first answer: held until it is stored, or passed on at once when it is too long or endless to keep."""
-
-    def __init__(self, exchange: Exchange, bytes_max: int) -> None:
-        self._exchange = exchange
-        self._bytes_max = bytes_max
-        self._messages: list[Message] = []
-        self._body = bytearray()
-        self._passing = False
-        self.status = 0
-        self._headers: list[tuple[bytes, bytes]] = []
-
-    async def send(self, message: Message) -> None:
-        """What the app is given instead of the real ``send``."""
-        if message["type"] == "http.response.start":
-            self.status, self._headers = message["status"], list(message.get("headers", ()))
-            self._passing = any(
-                name.lower() == b"content-type" and b"event-stream" in value for name, value in self._headers
-            )
-        elif message["type"] == "http.response.body":
-            self._body += message.get("body", b"")
-        self._messages.append(message)
-        if self._passing or len(self._body) > self._bytes_max:
-            self._passing = True
-            self._body.clear()
-            await self.deliver()
-
-    def saved(self) -> bytes | None:
-        """The answer, encoded to be given again; None when it was passed on."""
-        if self._passing:
-            return None
-        headers = [(name, value) for name, value in self._headers if name.lower() not in _NOT_REPLAYED]
-        return msgspec.msgpack.encode(Saved(self.status, headers, bytes(self._body)))
-
-    async def deliver(self) -> None:
-        """Send what is held."""
-        messages, self._messages = self._messages, []
-        for message in messages:
-            await self._exchange.send(message)
+async def _until_done(work: Callable[[], Awaitable[object]], seconds: float) -> None:
+    deadline, pause = time.monotonic() + seconds, 0.25
+    while time.monotonic() < deadline:
+        await asyncio.sleep(pause)
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await work()
+            return
+        except Exception:
+            pause = min(pause * 2, 2.0)
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -274,17 +338,3 @@ def _replayed_body(body: bytes) -> Receive:
 
 def _content_type(scope: Scope) -> bytes:
     return next((bytes(value) for name, value in scope["headers"] if name == b"content-type"), b"")
-
-
-def store_from(setting: str) -> Any:
-    """The store a setting names: ``memory``, or ``sqlite:<file>``. Raises: ValueError."""
-    kind, _, rest = setting.partition(":")
-    if setting == "memory":
-        from golive.chassis.stores.memory import MemoryIdempotencyStore
-
-        return MemoryIdempotencyStore()
-    if kind == "sqlite" and rest:
-        from golive.chassis.stores.sqlite import SqliteIdempotencyStore
-
-        return SqliteIdempotencyStore(rest)
-    raise ValueError(f'expected "memory" or "sqlite:<file>", got {setting!r}')

@@ -159,15 +159,9 @@ class RateLimits:
         settings = self._chassis.settings
         url = settings.rate_limit_redis_url or settings.redis_url
         if url and self.shared is None:
-            from golive.chassis.stores.redislink import RedisLink
             from golive.chassis.stores.redisrates import RedisRates
 
-            self.shared = RedisRates(RedisLink(url, settings.redis_timeout.total_seconds()))
-
-    def close(self) -> None:
-        """Drop the connection to the shared store."""
-        if self.shared is not None:
-            self.shared.close()
+            self.shared = RedisRates(self._chassis.link(url))
 
     async def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
         """The route's limits, after authentication: they may count principals."""

@@ -67,7 +67,9 @@ class ChassisSettings:
         redis_timeout: what one decision may wait for that server. 50 ms, because callers wait for it.
         rate_limit_on_store_error: without the server ``local``: each process allows its share; ``closed``: 503.
         rate_limit_processes: how many processes share a quota; what ``local`` divides it by.
-        idempotency_store: ``memory``, or ``sqlite:<file>``, which all processes of the machine share.
+        database_url: the service's PostgreSQL; for ``idempotency_store = "postgres"`` and :meth:`Chassis.pool`.
+        idempotency_store: ``memory``; ``sqlite:<file>``, which all processes of the machine share; ``redis`` (the
+            server of redis_url) or ``postgres`` (the database of database_url), which a fleet shares; or their URL.
         problems: translate the framework's default errors into problem documents (RFC 9457).
         head_max_bytes: size of request line and headers together; beyond it 431.
         body_max_bytes: size of a body; beyond it 413.
@@ -112,7 +114,8 @@ class ChassisSettings:
     redis_timeout: timedelta = timedelta(milliseconds=50)
     rate_limit_on_store_error: str = "local"
     rate_limit_processes: int = 1
-    idempotency_store: str = "memory"
+    database_url: str = field(default="", repr=False)
+    idempotency_store: str = field(default="memory", repr=False)
     problems: bool = True
     head_max_bytes: int = 32 * 1024
     body_max_bytes: int = 10 * 1024 * 1024
@@ -175,8 +178,8 @@ def _faults(settings: ChassisSettings) -> list[str]:
 def _caller_faults(settings: ChassisSettings) -> list[str]:
     from golive.chassis.addresses import parse_network
     from golive.chassis.auth import auth_faults
-    from golive.chassis.once import store_from
     from golive.chassis.ratelimit import parse_rule
+    from golive.chassis.stores.choice import store_kind
 
     faults = [f"chassis.{fault}" for fault in auth_faults(settings)]
     if settings.rate_limit_on_store_error not in ("local", "closed"):
@@ -188,12 +191,13 @@ def _caller_faults(settings: ChassisSettings) -> list[str]:
             parse_network(network)
         except ValueError as error:
             faults.append(f"chassis.trusted_proxies: {error}.")
-    for name, read, value in (
-        ("rate_limit", parse_rule, settings.rate_limit or "1/s"),
-        ("idempotency_store", store_from, settings.idempotency_store),
-    ):
+    checks = (
+        ("rate_limit", lambda: parse_rule(settings.rate_limit or "1/s")),
+        ("idempotency_store", lambda: store_kind(settings)),
+    )
+    for name, check in checks:
         try:
-            read(value)
+            check()
         except ValueError as error:
             faults.append(f"chassis.{name}: {error}.")
     return faults

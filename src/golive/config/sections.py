@@ -225,6 +225,7 @@ class Chassis(Section):
     error_file: str = ""
     trusted_proxies: list[str] = Field(default=["127.0.0.1", "::1"])
     rate_limit: str = ""
+    database_url: str = ""
     idempotency_store: str = "memory"
     redis_url: str = ""
     rate_limit_redis_url: str = ""

@@ -103,6 +103,7 @@ ALIASES: dict[str, tuple[Path, Reader]] = {
     "JWT_AUDIENCE": (("chassis", "jwt_audience"), _text),
     "API_KEY_HASHES": (("chassis", "api_key_hashes"), _list),
     "TRUSTED_PROXIES": (("chassis", "trusted_proxies"), _list),
+    "DATABASE_URL": (("chassis", "database_url"), _text),
     "REDIS_URL": (("chassis", "redis_url"), _text),
     "RATE_LIMIT_REDIS_URL": (("chassis", "rate_limit_redis_url"), _text),
     "SENTRY_DSN": (("chassis", "sentry_dsn"), _text),

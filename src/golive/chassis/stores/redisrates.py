@@ -60,7 +60,3 @@ class RedisRates:
                 raise
             reply = await self._link.call("EVAL", _SCRIPT, *arguments)  # after a restart or a FLUSH; it is kept again
         return Decision(reply[0] == 1, 0.0, reply[1], reply[2])
-
-    def close(self) -> None:
-        """Drop the connection."""
-        self._link.close()

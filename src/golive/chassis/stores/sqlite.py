@@ -11,6 +11,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,47 +46,56 @@ class SqliteIdempotencyStore:
 
     Args:
         path: the file; made with its table when first used.
+        now: Unix time in seconds; the processes of one machine share its clock.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, now: Callable[[], float] = time.time) -> None:
         self._path = str(path)
+        self._now = now
         self._queue: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = (
             queue.SimpleQueue()
         )
         self._thread: threading.Thread | None = None
-        self._now = 0.0
 
-    async def begin(self, key: str, fingerprint: bytes, owner: str, now: float, lease_seconds: float) -> Record:
+    async def begin(self, key: str, fingerprint: bytes, owner: str, lease_seconds: float) -> Record:
         """See the protocol."""
-        self._now = now
 
         def work(connection: sqlite3.Connection) -> Record:
+            now = self._now()
             row = connection.execute(
-                "SELECT fingerprint, owner, done, saved FROM golive_idempotency WHERE key = ? AND until > ?", (key, now)
+                "SELECT fingerprint, owner, done, saved, until FROM golive_idempotency WHERE key = ? AND until > ?",
+                (key, now),
             ).fetchone()
             if row is not None:
-                return Record(row[0], row[1], False, bool(row[2]), row[3])
+                return Record(row[0], row[1], False, bool(row[2]), row[3], row[4] - now)
             connection.execute(
                 "INSERT OR REPLACE INTO golive_idempotency VALUES (?, ?, ?, 0, NULL, ?)",
                 (key, fingerprint, owner, now + lease_seconds),
             )
-            return Record(fingerprint, owner, True, False, None)
+            return Record(fingerprint, owner, True, False, None, lease_seconds)
 
         return await self._do(work)
 
-    async def renew(self, key: str, owner: str, until: float) -> bool:
+    async def renew(self, key: str, owner: str, lease_seconds: float) -> bool:
         """See the protocol."""
+        until = self._now() + lease_seconds
         return await self._update("UPDATE golive_idempotency SET until = ?", (until,), key, owner)
 
-    async def finish(self, key: str, owner: str, saved: bytes | None, until: float) -> bool:
+    async def finish(self, key: str, owner: str, saved: bytes | None, ttl_seconds: float) -> bool:
         """See the protocol."""
         return await self._update(
-            "UPDATE golive_idempotency SET done = 1, saved = ?, until = ?", (saved, until), key, owner
+            "UPDATE golive_idempotency SET done = 1, saved = ?, until = ?",
+            (saved, self._now() + ttl_seconds),
+            key,
+            owner,
         )
 
     async def release(self, key: str, owner: str) -> None:
         """See the protocol."""
         await self._update("DELETE FROM golive_idempotency", (), key, owner)
+
+    async def close(self) -> None:
+        """The thread keeps its connection: it is a daemon, and what it was given it still does."""
 
     async def _update(self, statement: str, values: tuple[Any, ...], key: str, owner: str) -> bool:
         """Only the owner of a key that is not done may touch it: that is the fence."""
@@ -123,7 +133,7 @@ class SqliteIdempotencyStore:
             connection.execute(
                 "DELETE FROM golive_idempotency WHERE key IN "
                 "(SELECT key FROM golive_idempotency WHERE until <= ? ORDER BY until LIMIT ?)",
-                (self._now - 1.0, SWEEP_ROWS),
+                (self._now() - 1.0, SWEEP_ROWS),
             )
             connection.execute("COMMIT")
         except BaseException:
