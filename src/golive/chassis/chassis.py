@@ -243,8 +243,8 @@ class Chassis:
         """Pass the lifespan on to *app*; serving begins when it has started and the background work ends with it."""
 
         async def observed(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                self.begin_serving()
+            if message["type"] == "lifespan.startup.complete" and not self.booted_by_server:
+                self.begin_serving()  # a server of ours does it when it has its signal handlers back
             elif message["type"] == "lifespan.startup.failed":
                 self.lifecycle.fail("lifespan", "startup failed")
             await send(message)
