@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 OPEN_SECONDS = 1.0
 #: How long to leave a server alone that did not answer.
 RETRY_SECONDS = 0.25
+#: One turn of the event loop, so that answers that lie in the socket are read before the server is blamed.
+REREAD_SECONDS = 0.002
 
 
 class StoreAwayError(Exception):
@@ -66,11 +68,13 @@ class RedisLink:
 
         Raises: StoreAwayError at once while the server is known to be away, else after the budget; StoreReplyError.
         """
+        connection = self._connection
         try:
-            async with asyncio.timeout(self._budget):
-                connection = self._connection
-                if connection is None or connection.lost:
+            if connection is None or connection.lost:
+                async with asyncio.timeout(self._budget):
                     connection = await self._connected()
+                    reply = await connection.send(self._hiredis.pack_command(command))
+            else:
                 reply = await connection.send(self._hiredis.pack_command(command))
         except TimeoutError:
             self._condemn()
@@ -118,12 +122,13 @@ class RedisLink:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
                 _, connection = await loop.create_connection(
-                    lambda: _Connection(self._hiredis), address.host, address.port, ssl=tls
+                    lambda: _Connection(self._hiredis, OPEN_SECONDS), address.host, address.port, ssl=tls
                 )
                 for command in _greeting(address):
                     reply = await connection.send(self._hiredis.pack_command(command))
                     if isinstance(reply, self._hiredis.ReplyError):
                         raise StoreAwayError(f"refused {command[0]}: {str(reply).partition(' ')[0]}")
+                connection.hold_to(self._budget)
         except BaseException as error:  # closed meanwhile, too: nobody else knows of this connection yet
             if connection is not None:
                 connection.abort()
@@ -150,13 +155,23 @@ def _greeting(address: RedisAddress) -> list[tuple[Any, ...]]:
 
 
 class _Connection(asyncio.Protocol):
-    """Commands out in one write per turn of the loop, answers in in order."""
+    """
+    Commands out in one write per turn of the loop, answers in in order.
 
-    def __init__(self, hiredis: Any) -> None:
+    One timer watches the oldest command instead of one for each: answers come in order, so it is always the first to
+    be late.
+
+    Args:
+        budget_seconds: when the oldest command has waited this long every command is told so (TimeoutError).
+    """
+
+    def __init__(self, hiredis: Any, budget_seconds: float) -> None:
         self._hiredis = hiredis
+        self._budget = budget_seconds
+        self._timer: asyncio.TimerHandle | None = None
         self._reader = hiredis.Reader()
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.lost = False
@@ -164,17 +179,49 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
+    def hold_to(self, budget_seconds: float) -> None:
+        """Another budget from now on; nothing may be waiting."""
+        self._budget = budget_seconds
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def send(self, packed: bytes) -> asyncio.Future[Any]:
         """The future of the answer. It is waited for in order even when nobody wants it any more."""
         future: asyncio.Future[Any] = self._loop.create_future()
         if self.lost:
             future.set_exception(StoreAwayError("connection lost"))
             return future
-        self._waiting.append(future)
+        deadline = self._loop.time() + self._budget
+        self._waiting.append((future, deadline))
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._look)
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(packed)
         return future
+
+    def _look(self, *, again: bool = False) -> None:
+        """The oldest command is answered in time, or the server is away for all of them."""
+        self._timer = None
+        if not self._waiting or self.lost:
+            return
+        deadline, now = self._waiting[0][1], self._loop.time()
+        if deadline > now:
+            self._timer = self._loop.call_at(deadline, self._look)
+        elif not again:  # perhaps it was our own loop that was late: first read what has arrived meanwhile
+            self._timer = self._loop.call_later(REREAD_SECONDS, lambda: self._look(again=True))
+        else:
+            self.lost = True
+            self._fail(TimeoutError)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _fail(self, error: type[Exception]) -> None:
+        while self._waiting:
+            future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error("connection lost"))
 
     def _flush(self) -> None:
         if self._transport is not None and not self.lost:
@@ -185,7 +232,7 @@ class _Connection(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
-                future = self._waiting.popleft()
+                future, _ = self._waiting.popleft()
                 if not future.done():
                     future.set_result(reply)
         except (self._hiredis.ProtocolError, IndexError):  # no Redis, or an answer to no question
@@ -193,10 +240,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(StoreAwayError("connection lost"))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._fail(StoreAwayError)
 
     def abort(self) -> None:
         """Close without waiting; whoever still waits for an answer is told."""
