@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-jobs lock clean simulate compare prove-gates
+.PHONY: demo test check bench bench-chassis bench-jobs lock clean simulate compare prove-gates
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -26,6 +26,9 @@ prove-gates: .venv/dev.stamp  ## Every gate with its planted defects: exactly th
 
 bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratios of one run
 	@for each in benchmarks/bench_*.py; do [ -e "$$each" ] && echo "== $$each" && $(BIN)/python $$each || true; done
+
+bench-chassis: .venv/dev.stamp .venv/bench-chassis.stamp  ## The chassis beside nothing and beside the stack people assemble today (a minute)
+	$(BIN)/python benchmarks/bench_chassis.py --hold
 
 bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside PgQueuer and Procrastinate on one PostgreSQL (about two minutes)
 	$(BIN)/python benchmarks/bench_jobs.py
@@ -62,4 +65,10 @@ clean:
 	@echo "installing the systems to compare with into .venv/bench-jobs ..."
 	@$(PYTHON) -m venv .venv/bench-jobs
 	@.venv/bench-jobs/bin/python -m pip install --disable-pip-version-check -q -r $< > .venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
+	@touch $@
+
+.venv/bench-chassis.stamp: benchmarks/chassis_peers/requirements.txt | .venv/bin/python
+	@echo "installing the stack to compare with into .venv/bench-chassis ..."
+	@$(PYTHON) -m venv .venv/bench-chassis
+	@.venv/bench-chassis/bin/python -m pip install --disable-pip-version-check -q -r $< > .venv/install.log 2>&1 || { cat .venv/install.log; exit 1; }
 	@touch $@
