@@ -81,7 +81,8 @@ class Core:
         if not lifecycle.started and not chassis.booted_by_server:
             chassis.begin_serving()  # a server without lifespan: the first request is the start
         try:
-            operation = chassis.operations.kind(exchange.path, self._owns)
+            path = exchange.path
+            operation = chassis.operations.kind(path, self._owns) if path in chassis.operations.paths else None
             if operation is not None:
                 exchange.operational = True
                 await chassis.operations.answer(operation, scope, exchange.send, exchange.request_id)
@@ -113,7 +114,8 @@ class Core:
     async def _app(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         chassis = self.chassis
         lifecycle, limits = chassis.lifecycle, chassis.limits
-        found = self._policy(exchange)
+        policies = self._policies if self._policies is not None else self._read_policies()
+        found = policies.find(scope["method"], exchange.path) if policies.any else None
         refusal = limits.refusal(exchange, lifecycle.in_flight)
         lifecycle.in_flight += 1  # before anything is awaited: a drain waits for it, and the cap counts it
         if refusal is None and (found is not None or chassis.auth.active or chassis.rates.everywhere is not None):
@@ -155,11 +157,10 @@ class Core:
             refusal = await rates.of_route(exchange, *found)
         return refusal
 
-    def _policy(self, exchange: Exchange) -> tuple[str, Policy] | None:
-        """The route's policy. The table is read with the first request, when every route has been added."""
-        if self._policies is None:
-            self._policies = PolicyTable(self.app)
-        return self._policies.find(exchange.scope["method"], exchange.path) if self._policies else None
+    def _read_policies(self) -> PolicyTable:
+        """The routes' policies, read with the first request, when every route has been added."""
+        self._policies = PolicyTable(self.app)
+        return self._policies
 
     async def _app_with_rules(
         self, exchange: Exchange, receive: Receive, rules: IdempotencyRules | None, template: str

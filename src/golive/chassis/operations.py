@@ -33,7 +33,12 @@ Report = tuple[bool, dict[str, Any]]
 
 
 class Operations:
-    """Answers for one chassis. :meth:`answer` is called with a path that :meth:`owns`."""
+    """
+    Answers for one chassis.
+
+    Attributes:
+        paths: what may be ours; :meth:`kind` says whether it is.
+    """
 
     def __init__(self, chassis: Chassis) -> None:
         self._chassis = chassis
@@ -45,6 +50,7 @@ class Operations:
         }
         self._kinds = {LIVE: "live", STARTUP: "startup", READY: "ready", METRICS: "metrics"}
         self._aliases = {path: kind for path, kind in chassis.settings.aliases.items() if path not in self._kinds}
+        self.paths = frozenset(self._kinds) | frozenset(self._aliases)
 
     def kind(self, path: str, owned_by_app: Callable[[str], bool]) -> str | None:
         """What *path* answers with, or None when it is the app's business. An alias gives way to a route of the app."""

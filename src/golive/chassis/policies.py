@@ -48,21 +48,25 @@ def policy_of(endpoint: Any) -> Policy | None:
 
 
 class PolicyTable:
-    """The policies of one app's routes, by method and path."""
+    """
+    The policies of one app's routes, by method and path.
+
+    Attributes:
+        any: whether there is one; a plain attribute, because every request asks.
+    """
 
     def __init__(self, app: object) -> None:
         self._exact: dict[tuple[str, str], tuple[str, Policy]] = {}
         self._patterns: list[tuple[frozenset[str], re.Pattern[str], str, Policy]] = []
+        self.any = False
         for template, methods, endpoint in RouteTable(app).leaves:
             policy = policy_of(endpoint)
             if policy is not None:
                 self.add(template, methods, policy)
 
-    def __bool__(self) -> bool:
-        return bool(self._exact or self._patterns)
-
     def add(self, template: str, methods: frozenset[str], policy: Policy) -> None:
         """Apply *policy* to *methods* of *template* (``/items/{id}``; ``{rest:path}`` spans segments)."""
+        self.any = True
         if "{" not in template:
             self._exact.update({(method, template): (template, policy) for method in methods})
             return
