@@ -92,6 +92,23 @@ class TimeoutExceededError(GoliveError):
     exit_code = ExitCode.TIMEOUT
 
 
+class TryLaterError(GoliveError):
+    """
+    What a request needs is away for a while. Raised inside a handler, the chassis answers 503 with ``Retry-After``.
+
+    Attributes:
+        told: one sentence for the caller, without our insides.
+        retry_after_seconds: when to come back, > 0.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, told: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.told = told
+        self.retry_after_seconds = retry_after_seconds
+
+
 def did_you_mean(word: str, known: list[str]) -> str:
     """
     ``, did you mean "idempotency"?`` for the nearest known word, or the empty string when nothing is near.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from golive.chassis.addresses import TrustedProxies
 from golive.chassis.auth import Auth
+from golive.chassis.breaker import Breaker, BreakerRules, rule_faults
 from golive.chassis.capture import Capture, ErrorSink, FileSink
 from golive.chassis.core import Core
 from golive.chassis.cors import Cors
@@ -42,6 +43,7 @@ from golive.errors import ConfigError
 from golive.timing import parse_duration
 
 if TYPE_CHECKING:
+    from golive.chassis.stores.redisbreakers import RedisBreakers
     from golive.chassis.stores.redislink import RedisLink
 
 AnyT = TypeVar("AnyT", bound=Callable[..., object])
@@ -72,6 +74,7 @@ class Chassis:
         self.booted_by_server = False
         self.metrics = Metrics()
         self._links: dict[str, RedisLink] = {}
+        self._breakers: dict[str, Breaker] = {}
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
@@ -234,6 +237,50 @@ class Chassis:
             return endpoint
 
         return register
+
+    def breaker(
+        self,
+        name: str,
+        *,
+        failure_ratio: float = 0.5,
+        calls_min: int = 10,
+        window: str = "30s",
+        open_for: str = "5s",
+        probes: int = 1,
+        shared: bool | None = None,
+    ) -> Breaker:
+        """
+        The circuit breaker *name*: ``async with chassis.breaker("payments"): await client.post(...)``.
+
+        See :class:`golive.chassis.breaker.BreakerRules`. The same name is the same breaker everywhere.
+
+        Args:
+            shared: one state for all processes, in ``redis_url``; by default when that is set.
+        Raises: ConfigError naming every argument that is wrong, or that the name has other rules already.
+        """
+        try:
+            seconds = [parse_duration(text).total_seconds() for text in (window, open_for)]
+        except ValueError as error:
+            raise ConfigError(f"breaker {name!r}: window, open_for: {error}") from None
+        rules = BreakerRules(failure_ratio, calls_min, seconds[0], seconds[1], probes)
+        faults = rule_faults(name, rules)
+        if shared and not self.settings.redis_url:
+            faults.append(f"breaker {name!r}: shared: expected redis_url (REDIS_URL) to be set.")
+        held = self._breakers.get(name)
+        if held is not None and held.rules != rules:
+            faults.append(f"breaker {name!r}: expected the rules it was made with, got others. Make it in one place.")
+        if faults:
+            raise ConfigError(*faults)
+        if held is None:
+            held = self._breakers[name] = Breaker(self, name, rules, self._shared_breakers(shared))
+        return held
+
+    def _shared_breakers(self, shared: bool | None) -> RedisBreakers | None:
+        if shared is False or not self.settings.redis_url:
+            return None
+        from golive.chassis.stores.redisbreakers import RedisBreakers
+
+        return RedisBreakers(self.link(self.settings.redis_url), self.settings.service)
 
     def capture_errors_to(self, sink: ErrorSink) -> None:
         """Deliver unhandled errors to *sink* (a tracker of your choice) instead of ``error_file``."""

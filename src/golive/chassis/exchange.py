@@ -7,7 +7,9 @@ and the log line cost one function call together and cannot disagree.
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 import time
 import traceback
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ from golive.chassis.log import RequestNote
 from golive.chassis.problem import send_problem
 from golive.chassis.trace import Trace, read_traceparent
 from golive.chassis.types import Headers, Message, Receive, Scope, Send
+from golive.errors import TryLaterError
 
 if TYPE_CHECKING:
     from golive.chassis.core import Core
@@ -143,6 +146,9 @@ class Exchange:
             return
         kind = message["type"]
         if kind == "http.response.start":
+            if message["status"] == 500 and self.raised_try_later():
+                await self._send_instead(message)
+                return
             if message["status"] >= 400 and self._translates and may_be_default(message):
                 self._held = HeldError(message)
                 return
@@ -155,6 +161,17 @@ class Exchange:
                 self.finish()
         else:
             await self._send(message)
+
+    def raised_try_later(self) -> bool:
+        """
+        Whether this 500 is a framework's answer to a :class:`TryLaterError`, which then is answered 503 instead.
+
+        Frameworks answer inside their ``except``, before the exception reaches us, so it is looked up there.
+        """
+        later = _try_later(sys.exc_info()[1])
+        if later is not None:
+            self.override = _refusal(later)
+        return later is not None
 
     async def _send_instead(self, message: Message) -> None:
         """The rarer ways: a limit has the answer, the answer was given already, or an error is being collected."""
@@ -235,6 +252,11 @@ class Exchange:
         if isinstance(error, LimitReachedError) and not self.started:
             await self.refuse(self.override or Refusal(500, ""), close=True)
             return
+        later = _try_later(error)
+        if later is not None:
+            if not self.started:
+                await self.refuse(_refusal(later), close=False)
+            return
         gone = _is_gone(error)
         if not gone:
             self._log_error(error)
@@ -298,3 +320,14 @@ def _is_gone(error: BaseException) -> bool:
     Cancelled by the server, or the caller hung up (Starlette's ClientDisconnect, by name: we do not import Starlette).
     """
     return not isinstance(error, Exception) or type(error).__name__ in ("ClientDisconnect", "ClientDisconnected")
+
+
+def _try_later(error: BaseException | None) -> TryLaterError | None:
+    """The one in *error*: itself, or inside the group a TaskGroup raised when nothing else is in it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, TryLaterError) else None
+
+
+def _refusal(later: TryLaterError) -> Refusal:
+    return Refusal(503, later.told, max(1, math.ceil(later.retry_after_seconds)))

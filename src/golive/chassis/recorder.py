@@ -65,6 +65,8 @@ class Recorder:
         """What the app is given instead of the real ``send``."""
         if message["type"] == "http.response.start":
             self.status, self._headers = message["status"], list(message.get("headers", ()))
+            if self.status == 500:
+                self._exchange.raised_try_later()  # now, while the exception is being handled
             self._passing = any(
                 name.lower() == b"content-type" and b"event-stream" in value for name, value in self._headers
             )
