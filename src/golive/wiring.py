@@ -33,6 +33,8 @@ from golive.rollout.deployers.settings import DeploySettings
 from golive.rollout.desk import Approvals, Desk
 from golive.rollout.evidence.envoy import BOUNDS, EnvoyEvidence
 from golive.rollout.evidence.envoy_requests import RequestTap
+from golive.rollout.hook_runner import ProcessHooks
+from golive.rollout.hooks import POINTS, Hook
 from golive.rollout.journal import Journal
 from golive.rollout.judge import Judge
 from golive.rollout.machine import State
@@ -100,6 +102,7 @@ def station(settings: Settings, *, clock: Clock | None = None) -> Station:
         clock=clock,
         pace=pace(settings),
         gatekeeper=Preflight(settings) if settings.gates.preflight else None,
+        hooks=ProcessHooks(settings.state_dir / "hooks", settings.root),
         routes=routes,
     )
     groups = {name: tuple(group.people) for name, group in settings.approvals.groups.items()}
@@ -225,6 +228,17 @@ def plan_of(settings: Settings, preset_name: str | None = None) -> Plan:
         approval_expires=settings.approvals.expires,
         freeze=tuple(settings.rollout.freeze),
         window=tuple(settings.rollout.window),
+        hooks=hooks_of(settings),
+    )
+
+
+def hooks_of(settings: Settings) -> tuple[Hook, ...]:
+    """``[rollout.hooks]`` as the plan carries them."""
+    declared = [(point, getattr(settings.rollout.hooks, point)) for point in POINTS]
+    return tuple(
+        Hook(point, tuple(hook.command), hook.timeout, hook.on_failure, hook.idempotent)
+        for point, hook in declared
+        if hook is not None
     )
 
 

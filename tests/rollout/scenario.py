@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from golive.rollout import events as ev
 from golive.rollout.commands import Command, Wake
+from golive.rollout.hooks import Hook, HookOutcome
 from golive.rollout.machine import State, begin, decide, wanted
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import Split
@@ -77,6 +78,7 @@ class Play:
             approval_expires=parse_duration(options["expires"]) if "expires" in options else None,
             freeze=tuple(options["freeze"].split(";")) if "freeze" in options else (),
             window=tuple(options["window"].split(";")) if "window" in options else (),
+            hooks=tuple(_hook(text) for text in options.get("hooks", "").split(",") if text),
         )
         return ev.Started(
             at=self.at, id="web-42", service="web", stable="v41", candidate=version, plan=plan,
@@ -115,6 +117,12 @@ class Play:
                 )
             case ["removed", version]:
                 return ev.Removed(at=at, version=version)
+            case ["hook", outcome, *_]:
+                assert state.hook is not None, "no hook was called"
+                outcome = HookOutcome(outcome)
+                return ev.HookEnded(at=at, call=state.hook, outcome=outcome, said=rest or "exited with 0")
+            case ["retry", actor]:
+                return ev.Retried(at=at, actor=actor)
             case ["tick"]:
                 return ev.Ticked(at=at)
             case ["approve", actor]:
@@ -148,6 +156,13 @@ def _group(text: str | None) -> tuple[str | None, int]:
     """``eng:2`` is two people of eng."""
     name, _, needed = (text or "").partition(":")
     return name or None, int(needed or 1)
+
+
+def _hook(text: str) -> Hook:
+    """``before_stage:rollback:idempotent`` is a hook that fails into a rollback and may run twice."""
+    point, *words = text.split(":")
+    failure = next((word for word in words if word != "idempotent"), "hold")
+    return Hook(point, (f"./{point}",), on_failure=failure, idempotent="idempotent" in words)  # type: ignore[arg-type]
 
 
 def _split(text: str) -> Split:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golive.rollout import events as ev
+from golive.rollout import hooking
 from golive.rollout.commands import Shift
+from golive.rollout.hooks import Hook, HookCall, HookOutcome
 from golive.rollout.machine import FINAL, Phase, State, begin, decide, replay, wanted
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import Split
@@ -24,6 +26,7 @@ PLAN = make_plan(
     ],
     watch=timedelta(minutes=30),
 )
+PLAN = msgspec.structs.replace(PLAN, hooks=(Hook("before_stage", ("x",)), Hook("on_rollback", ("x",), idempotent=True)))
 START = ev.Started(at=T0, id="web-1", service="web", stable="v1", candidate="v2", plan=PLAN)
 
 SPLITS = [None, Split("v1"), Split("v2"), *(Split("v1", "v2", w) for w in (0, 100, 2500, 5000, 10_000))]
@@ -46,6 +49,15 @@ EVENTS: list[tuple[type, dict[str, list[Any]]]] = [
     ),
     (ev.Probed, {"version": VERSIONS[:2], "healthy": [False, True], "dead": [False, True]}),
     (ev.Removed, {"version": VERSIONS[:2]}),
+    (
+        ev.HookEnded,
+        {
+            "call": [HookCall("before_stage", stage) for stage in (0, 1)] + [HookCall("on_rollback", 0)],
+            "outcome": list(HookOutcome),
+            "said": ["so"],
+        },
+    ),
+    (ev.Retried, {"actor": ["ada"]}),
     (ev.Ticked, {}),
     (ev.Approved, {"actor": ["ada", "grace"]}),
     (ev.Rejected, {"actor": ["ada"]}),
@@ -86,6 +98,8 @@ def _any(at: datetime, kind: int, choice: int) -> Any:
 
 def _awaited(state: State, at: datetime) -> Any:
     """What lets the rollout go on from here."""
+    if state.hook is not None and hooking.running(state):
+        return ev.HookEnded(at=at, call=state.hook, outcome=HookOutcome.OK, said="exited with 0")
     ahead = {
         Phase.DEPLOYING: ev.Deployed(at=at, version="v2"),
         Phase.SHIFTING: ev.TrafficConfirmed(at=at, split=state.split),
@@ -114,6 +128,8 @@ def test_the_weight_rises_only_step_by_step_and_never_against_a_reason(events: l
             assert after.stable_healthy
             assert after.candidate_alive
             assert PLAN.stages[after.stage].approval is None or after.approved_stage >= after.stage
+            assert after.hook is None
+            assert ("before_stage", after.stage) in [(call.point, call.stage) for call in after.hooks_over]
         if state.phase in (Phase.ROLLING_BACK, Phase.DRAINING):
             assert after.weight == 0
         state = after
@@ -159,6 +175,8 @@ def test_there_is_always_a_way_to_the_end(events: list[ev.AnyEvent]) -> None:
             ev.Removed(at=at, version="v2"),
         ):
             state, _ = decide(state, event)
+        while hooking.running(state):
+            state, _ = decide(state, _awaited(state, at))
     assert state.phase in FINAL
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
+import msgspec
 import pytest
 
+from golive.rollout.hooks import POINTS, Hook
 from golive.rollout.machine import Phase
-from golive.testing.simulator import Faults, guarded_plan, random_faults, simulate
+from golive.testing.simulator import Faults, guarded_plan, random_faults, simulate, small_plan, with_hooks
 
 SEEDS = int(os.environ.get("GOLIVE_SEEDS", "2000"))
 CHUNK = 100
@@ -30,6 +33,33 @@ def test_rollouts_with_approvals_and_freezes_keep_every_promise(first: int) -> N
     seeds = range(first, first + GUARDED_CHUNK)
     ends = {simulate(seed, random_faults(seed), guarded_plan(seed)).state.phase for seed in seeds}
     assert ends == {Phase.LIVE, Phase.ROLLED_BACK}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", range(0, max(SEEDS // 16, GUARDED_CHUNK), GUARDED_CHUNK))
+def test_rollouts_with_hooks_keep_every_promise(first: int) -> None:
+    """As above, with hooks that take long, fail, and are lost when the controller is killed."""
+    ends = {
+        simulate(seed, random_faults(seed), with_hooks(small_plan(), seed)).state.phase
+        for seed in range(first, first + GUARDED_CHUNK)
+    }
+    assert ends == {Phase.LIVE, Phase.ROLLED_BACK}
+
+
+def test_a_kill_at_any_write_runs_no_hook_twice() -> None:
+    """Every point has a hook; whichever write the controller is killed at, each runs once and the end is the same."""
+    hooks = tuple(Hook(point, ("hook",), timedelta(seconds=60)) for point in POINTS)
+    plan = msgspec.structs.replace(small_plan((10, 100)), hooks=hooks)
+    undisturbed = simulate(1, Faults(), plan)
+    assert undisturbed.state.phase is Phase.LIVE
+    assert [call.name for call in undisturbed.state.hooks_over] == [
+        "before_stage-1-1", "after_stage-1-1", "before_promote-2-1", "before_stage-2-1", "after_stage-2-1",
+        "after_promote-2-1",
+    ]  # fmt: skip
+    for write in range(1, undisturbed.kills + 1):
+        killed = simulate(1, Faults(kills=(write,)), plan)
+        assert killed.state.phase is Phase.LIVE, f"killed at write {write}"
+        assert killed.state.hooks_over == undisturbed.state.hooks_over, f"killed at write {write}"
 
 
 GOOD, BAD = Faults(), Faults(error_ratio=0.5)

@@ -26,6 +26,7 @@ VERBS = {
     "watch": "Follow a rollout live.",
     "approve": "Let a waiting rollout go on.",
     "reject": "Refuse a waiting rollout; it is rolled back.",
+    "retry": "Run a hook that failed once more.",
     "pause": "Hold the traffic where it is.",
     "resume": "Let a paused rollout go on.",
     "abort": "Take all traffic back to the stable version now.",

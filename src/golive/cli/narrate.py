@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from golive.rollout import events as ev
+from golive.rollout.hooks import HookOutcome
 from golive.rollout.journal import Entry
 from golive.rollout.machine import State
 from golive.rollout.ports import WEIGHT_MAX, percent
@@ -77,6 +78,8 @@ class Narrator:
         if isinstance(event, ev.Removed):
             left = f", {event.leftovers} requests were cut off" if event.leftovers else ""
             return f"{event.version} drained and stopped{left}"
+        if isinstance(event, ev.HookEnded) and (not changed or event.outcome is HookOutcome.OK):
+            return f"hook {event.call.name} {event.said}"
         if isinstance(event, ev.Probed) and not changed:
             return f"{event.version} is {'well again' if event.healthy else 'unwell: ' + event.reason}"
         return self._said_once(entry)

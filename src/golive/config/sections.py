@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from golive.config.gates import METHODS as METHODS
 from golive.config.gates import Gates as Gates
@@ -20,6 +20,7 @@ from golive.config.types import (
     Command,
     Count,
     Duration,
+    HookCommand,
     Number,
     PositiveDuration,
     Section,
@@ -126,6 +127,44 @@ def _windows(value: object) -> list[str]:
 Windows = Annotated[list[str], PlainValidator(_windows), WithJsonSchema({"type": "array", "items": {"type": "string"}})]
 
 
+class Hook(Section):
+    """A command at one point of every rollout; the command alone may stand for the table."""
+
+    command: HookCommand
+    timeout: PositiveDuration = _seconds(300)
+    on_failure: Literal["hold", "rollback", "continue"] = "hold"
+    idempotent: Switch = False
+
+
+def _plain_command(value: Any) -> Any:
+    return {"command": value} if isinstance(value, list | str) else value
+
+
+_COMMAND = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+_HOOK = {
+    "type": "object",
+    "properties": {
+        "command": _COMMAND,
+        "timeout": {"type": "string"},
+        "on_failure": {"enum": ["hold", "rollback", "continue"]},
+        "idempotent": {"type": "boolean"},
+    },
+    "required": ["command"],
+    "additionalProperties": False,
+}
+At = Annotated[Hook, BeforeValidator(_plain_command), WithJsonSchema({"anyOf": [*_COMMAND["anyOf"], _HOOK]})]
+
+
+class Hooks(Section):
+    """The team's own commands, each call of which runs once."""
+
+    before_stage: At | None = None
+    after_stage: At | None = None
+    before_promote: At | None = None
+    after_promote: At | None = None
+    on_rollback: At | None = None
+
+
 class Rollout(Section):
     """The stages of a release, and how carefully they are judged."""
 
@@ -142,6 +181,7 @@ class Rollout(Section):
     window: Windows = Field(default=[])
     judge: dict[str, Number] = Field(default={})
     fuse: Fuse = table()
+    hooks: Hooks = table()
 
 
 class Group(Section):

@@ -118,17 +118,29 @@ Token = Annotated[
 ]
 
 
-def _command(value: object) -> list[str]:
+def _words(value: object, example: str) -> list[str]:
     if isinstance(value, str):
         try:
             value = shlex.split(value)
         except ValueError as error:
             raise ValueError(f"expected a command, got one a shell could not read either: {error}.") from None
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
-        raise ValueError('expected a command such as ["uvicorn", "main:app", "--port", "{port}"], or one string.')
-    for part in value:
-        _check_placeholders(part)
+        raise ValueError(f"expected a command such as {example}, or one string.")
     return value
+
+
+def _command(value: object) -> list[str]:
+    words = _words(value, '["uvicorn", "main:app", "--port", "{port}"]')
+    for part in words:
+        _check_placeholders(part)
+    return words
+
+
+def _hook_command(value: object) -> list[str]:
+    words = _words(value, '["./hooks/migrate", "--check"]')
+    if not words or not words[0]:
+        raise ValueError('expected a command such as ["./hooks/migrate", "--check"], got none.')
+    return words
 
 
 def _check_placeholders(part: str) -> None:
@@ -144,8 +156,7 @@ def _check_placeholders(part: str) -> None:
             )
 
 
-Command = Annotated[
-    list[str],
-    PlainValidator(_command),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+_COMMAND_SCHEMA = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+Command = Annotated[list[str], PlainValidator(_command), _COMMAND_SCHEMA]
+HookCommand = Annotated[list[str], PlainValidator(_hook_command), _COMMAND_SCHEMA]
+"""A command without placeholders: braces are braces, the environment says what there is to know."""

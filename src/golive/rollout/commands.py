@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from golive.rollout.hooks import HookCall
 from golive.rollout.ports import Split
 from golive.timing import format_instant
 
@@ -59,4 +60,13 @@ class Remove(msgspec.Struct, frozen=True, tag=True):
         return f"remove {self.version}"
 
 
-Command = Deploy | Shift | Observe | Wake | Remove
+class RunHook(msgspec.Struct, frozen=True, tag=True):
+    """Run the hook of *call*, or find how it ended. Ends in HookEnded."""
+
+    call: HookCall
+
+    def __str__(self) -> str:
+        return f"hook {self.call.name}"
+
+
+Command = Deploy | Shift | Observe | Wake | Remove | RunHook

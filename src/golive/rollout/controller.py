@@ -23,6 +23,7 @@ from typing import Any
 from golive.errors import GoliveError, StateError, UnavailableError
 from golive.rollout import events as ev
 from golive.rollout.commands import Command, Observe
+from golive.rollout.hooks import HookRunner
 from golive.rollout.journal import Entry, Journal
 from golive.rollout.lease import Lease
 from golive.rollout.machine import Phase, State, begin, decide, wanted
@@ -68,6 +69,7 @@ class Controller:
         pace: Pace | None = None,
         gatekeeper: Gatekeeper | None = None,
         lease: Lease | None = None,
+        hooks: HookRunner | None = None,
         routes: tuple[str, ...] = (EVERY_ROUTE,),
     ) -> None:
         self.service = service
@@ -79,8 +81,9 @@ class Controller:
         self.pace = pace or Pace()
         self.routes = routes
         self.world = World(
-            router, deployer, clock, self.pace, fence=lambda: self.lease.fence, tell=self.tell, gatekeeper=gatekeeper
-        )
+            router, deployer, clock, self.pace,
+            fence=lambda: self.lease.fence, tell=self.tell, gatekeeper=gatekeeper, hooks=hooks,
+        )  # fmt: skip
         self.current = ""
         self.state: State | None = None
         self.session: Session | None = None

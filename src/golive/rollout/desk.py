@@ -18,6 +18,7 @@ from golive.errors import ExitCode, GoliveError, RefusedError, UsageError
 from golive.rollout import events as ev
 from golive.rollout.calendar import closed_until, parse_window
 from golive.rollout.controller import Controller
+from golive.rollout.hooks import check_hooks
 from golive.rollout.journal import Request
 from golive.rollout.machine import Phase, State, WaitingFor, decide
 from golive.rollout.plan import Plan, make_plan, preset
@@ -179,6 +180,14 @@ class Desk:
         self.controller.tell(ev.Rejected(at=self._now(), actor=request.actor, comment=comment))
         return f"rollout {state.id}: rejected by {request.actor}; traffic goes back to {state.stable}"
 
+    def _retry(self, request: Request) -> str:
+        state = self._waiting()
+        if state.waiting_for is not WaitingFor.HOOK or state.hook is None:
+            raise RefusedError(f"rollout {state.id}: no hook is asked about; it is {_where(state)}.")
+        comment = str(request.body.get("comment", ""))
+        self.controller.tell(ev.Retried(at=self._now(), actor=request.actor, comment=comment))
+        return f"rollout {state.id}: the hook {state.hook.point} runs once more"
+
     def _pause(self, request: Request) -> str:
         state = self._active()
         if state.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
@@ -231,6 +240,7 @@ class Desk:
 _VERBS: dict[str, Verb] = {
     "approve": Desk._approve,
     "reject": Desk._reject,
+    "retry": Desk._retry,
     "pause": Desk._pause,
     "resume": Desk._resume,
     "abort": Desk._abort,
@@ -254,7 +264,10 @@ def _plan(body: dict[str, Any]) -> Plan:
         judged=plan.judged,
         at_once=bool(body.get("at_once")),
     )
-    return replace(checked, approval_expires=plan.approval_expires, freeze=plan.freeze, window=plan.window)
+    check_hooks(plan.hooks)
+    return replace(
+        checked, approval_expires=plan.approval_expires, freeze=plan.freeze, window=plan.window, hooks=plan.hooks
+    )
 
 
 def _where(state: State) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from golive.rollout.hooks import HookCall, HookOutcome
 from golive.rollout.plan import Plan
 from golive.rollout.ports import Split
 
@@ -145,6 +146,27 @@ class Removed(Event, frozen=True, kw_only=True, tag="removed"):
     leftovers: int = 0
 
 
+class HookEnded(Event, frozen=True, kw_only=True, tag="hook_ended"):
+    """
+    A hook that was called ended, or can no longer be known to.
+
+    Attributes:
+        said: "exited with 1 after 3s"; *output*: the end of what it printed.
+    """
+
+    call: HookCall
+    outcome: HookOutcome
+    said: str
+    output: str = ""
+
+
+class Retried(Event, frozen=True, kw_only=True, tag="retried"):
+    """Somebody wants the hook that is asked about to run once more."""
+
+    actor: str
+    comment: str = ""
+
+
 class Ticked(Event, frozen=True, kw_only=True, tag="ticked"):
     """Time passed."""
 
@@ -201,6 +223,8 @@ AnyEvent = (
     | Verdict
     | Probed
     | Removed
+    | HookEnded
+    | Retried
     | Ticked
     | Approved
     | Rejected

@@ -3,7 +3,7 @@ The rollout machine: ``decide(state, event) -> (state, commands)``. Pure; time a
 
     DEPLOYING --deployed--> SOAKING(-1) --> SHIFTING(n) --confirmed--> SOAKING(n) --passed--> SHIFTING(n+1) ...
                                                                |  ^
-                                              needs a human    v  | approved
+                                              needs a human    v  | approved, or a hook retried
                                                              WAITING
     SOAKING(last) --passed--> WATCHING --over--> PROMOTING --confirmed--> RETIRING --removed--> LIVE
     any of these --verdict, fuse, reject, abort--> ROLLING_BACK --confirmed--> DRAINING --removed--> ROLLED_BACK
@@ -29,9 +29,10 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
+from golive.rollout import asking, hooking
 from golive.rollout import events as ev
 from golive.rollout.calendar import closed_until
-from golive.rollout.commands import Command, Deploy, Observe, Remove, Shift, Wake
+from golive.rollout.commands import Command, Deploy, Observe, Remove, RunHook, Shift, Wake
 from golive.rollout.ports import WEIGHT_MAX
 from golive.rollout.state import EXPOSED, GOING_BACK
 from golive.rollout.state import FINAL as FINAL
@@ -77,6 +78,12 @@ def decide(state: State, event: ev.AnyEvent) -> tuple[State, tuple[Command, ...]
 
 def wanted(state: State) -> tuple[Command, ...]:
     """What the world should be doing in *state*: everything a controller that starts now has to know."""
+    if state.hook is None or not hooking.running(state):
+        return _of_phase(state)
+    return (*_of_phase(state), RunHook(state.hook))
+
+
+def _of_phase(state: State) -> tuple[Command, ...]:
     match state.phase:
         case Phase.DEPLOYING:
             return (Deploy(state.candidate),)
@@ -85,12 +92,12 @@ def wanted(state: State) -> tuple[Command, ...]:
         case Phase.SOAKING | Phase.WAITING | Phase.WATCHING:
             return (Observe(state.stage), *(Wake(alarm) for alarm in _alarms(state)))
         case Phase.RETIRING:
-            return (Remove(state.stable),)
+            return () if state.removed else (Remove(state.stable),)
         case Phase.ROLLING_BACK:
             revive = () if state.stable_healthy else (Deploy(state.stable),)
             return (*revive, Shift(state.split)) if state.stable_healthy or not state.candidate_alive else revive
         case Phase.DRAINING:
-            return (Remove(state.candidate),)
+            return () if state.removed else (Remove(state.candidate),)
         case _:
             return ()
 
@@ -119,21 +126,27 @@ def _advance(state: State, at: datetime) -> State:
     if state.phase is Phase.WATCHING and at >= state.entered_at + state.plan.watch and state.paused_by is None:
         return _promote(state, at, "the watch is over")
     if state.phase is Phase.WAITING:
-        return _ask_anew(state, at)
+        return asking.ask_anew(state, at)
+    if state.phase in (Phase.RETIRING, Phase.DRAINING) and state.removed and state.hook is None:
+        return hooking.at_the_end(state) or _end(state, at)
     return state
 
 
 def _leave_stage(state: State, at: datetime) -> State:
     if state.paused_by is not None or not state.stable_healthy or not state.candidate_alive or state.failed_probes:
         return state
+    if state.hook is not None:
+        return state
     if not _passed(state, at):
         return _at_ceiling(state, at)
+    if (calling := hooking.before_leaving(state)) is not None:
+        return calling
     following = state.stage + 1
     if following == len(state.plan.stages):
         return _watch(state, at)
     if state.plan.stages[following].approval is not None and state.approved_stage < following:
-        return _ask(state, following, at)
-    return _freeze(state, following, at) or _rise(state, following)
+        return asking.ask(state, following, at)
+    return _freeze(state, following, at) or hooking.before_entering(state, following) or _rise(state, following)
 
 
 def _rise(state: State, following: int) -> State:
@@ -144,7 +157,7 @@ def _rise(state: State, following: int) -> State:
         weight=state.plan.stages[following].weight,
         verdict=None,
         frozen_until=None,
-        reason=f"moving to {_share(state, following)}",
+        reason=f"moving to {state.share(following)}",
     )
 
 
@@ -157,40 +170,8 @@ def _freeze(state: State, following: int, at: datetime) -> State | None:
         return None
     if until == state.frozen_until:
         return state
-    why = f"frozen until {format_instant(until)}: {_share(state, following)} has to wait"
+    why = f"frozen until {format_instant(until)}: {state.share(following)} has to wait"
     return replace(state, frozen_until=until, reason=why)
-
-
-# ---- asking people
-
-
-def _ask(state: State, following: int, at: datetime) -> State:
-    group, needed = state.plan.stages[following].approval, state.plan.stages[following].needed
-    whom = f"{needed} of {group}" if needed > 1 else str(group)
-    return replace(
-        state,
-        phase=Phase.WAITING,
-        waiting_for=WaitingFor.APPROVAL,
-        agreed=(),
-        asked_at=at,
-        reason=f"waiting for {whom} to approve {_share(state, following)}",
-    )
-
-
-def _asked_until(state: State) -> datetime | None:
-    """When what was agreed so far becomes void."""
-    if state.waiting_for is not WaitingFor.APPROVAL or state.asked_at is None or state.plan.approval_expires is None:
-        return None
-    return state.asked_at + state.plan.approval_expires
-
-
-def _ask_anew(state: State, at: datetime) -> State:
-    """After the expiry whoever agreed is asked again: what was true a day ago may not be today. The hold stays."""
-    until = _asked_until(state)
-    if until is None or at < until or state.plan.approval_expires is None:
-        return state
-    anew = _ask(state, state.stage + 1, at)
-    return replace(anew, reason=f"{anew.reason}; not complete within {format_duration(state.plan.approval_expires)}")
 
 
 # ---- the end of a stage
@@ -213,7 +194,7 @@ def _at_ceiling(state: State, at: datetime) -> State:
         return state
     said = state.verdict.reason if state.verdict else "there is no evidence"
     waited = format_duration(timedelta(seconds=round((at - state.entered_at).total_seconds())))
-    why = f"undecided after {waited} at {_share(state, state.stage)}: {said}"
+    why = f"undecided after {waited} at {state.share(state.stage)}: {said}"
     match state.plan.on_inconclusive:
         case "rollback":
             return _roll_back(state, at, why, "golive")
@@ -247,15 +228,11 @@ def _promote(state: State, at: datetime, why: str) -> State:
     return replace(state, phase=Phase.PROMOTING, weight=WEIGHT_MAX, entered_at=at, reason=why)
 
 
-def _share(state: State, stage: int) -> str:
-    return f"{state.plan.stages[stage].weight / 100:g} %"
-
-
 def _alarms(state: State) -> tuple[datetime, ...]:
     """The instants at which time alone changes something."""
     if state.phase is Phase.WATCHING:
         return (state.entered_at + state.plan.watch,)
-    until = _asked_until(state) if state.phase is Phase.WAITING else state.frozen_until
+    until = asking.asked_until(state) if state.phase is Phase.WAITING else state.frozen_until
     extra = () if until is None else (until,)
     if state.phase is not Phase.SOAKING or state.stage < 0:
         return extra
@@ -273,10 +250,11 @@ def _roll_back(state: State, at: datetime, why: str, by: str) -> State:
     # The old version may already be stopping: whether it lives has to be seen again before it gets traffic.
     stable_healthy = state.stable_healthy and state.phase is not Phase.RETIRING
     return replace(
-        state,
+        hooking.dropped_when_asked(state),
         phase=Phase.ROLLING_BACK,
         weight=0,
         entered_at=at,
+        removed=False,
         waiting_for=None,
         asked_at=None,
         frozen_until=None,
@@ -315,7 +293,9 @@ def _confirmed(state: State, event: ev.TrafficConfirmed) -> State:
         return state
     match state.phase:
         case Phase.SHIFTING:
-            reason = f"{_share(state, state.stage)} on {state.candidate}, collecting evidence"
+            if state.waiting_for is WaitingFor.HOOK:
+                return replace(state, phase=Phase.WAITING, entered_at=event.at, verdict=None)
+            reason = f"{state.share(state.stage)} on {state.candidate}, collecting evidence"
             return replace(state, phase=Phase.SOAKING, entered_at=event.at, verdict=None, reason=reason)
         case Phase.PROMOTING:
             return replace(state, phase=Phase.RETIRING, entered_at=event.at)
@@ -364,29 +344,24 @@ def _probed(state: State, event: ev.Probed) -> State:
 
 def _removed(state: State, event: ev.Removed) -> State:
     if state.phase is Phase.RETIRING and event.version == state.stable:
-        return replace(state, phase=Phase.LIVE, ended_at=event.at, reason=f"all traffic on {state.candidate}")
+        return replace(state, removed=True, reason=f"all traffic on {state.candidate}")
     if state.phase is Phase.DRAINING and event.version == state.candidate:
-        return replace(state, phase=Phase.ROLLED_BACK, ended_at=event.at)
+        return replace(state, removed=True)
     return state
 
 
-def _approved(state: State, event: ev.Approved) -> State:
-    if state.phase is not Phase.WAITING:
-        return state
-    if state.waiting_for is WaitingFor.DECISION:
-        state = replace(state, phase=Phase.SOAKING, waiting_for=None, reason=f"approved by {event.actor}")
-        return replace(state, settled_stage=state.stage)
-    state = _ask_anew(state, event.at)
-    if event.actor in state.agreed:
-        return state
-    state = replace(state, agreed=(*state.agreed, event.actor))
-    stage, who = state.plan.stages[state.stage + 1], " and ".join(state.agreed)
-    if len(state.agreed) < stage.needed:
-        return replace(state, reason=f"approved by {who}, {len(state.agreed)} of {stage.needed} of {stage.approval}")
-    reason = f"approved by {who}"
-    return replace(
-        state, phase=Phase.SOAKING, waiting_for=None, asked_at=None, approved_stage=state.stage + 1, reason=reason
-    )
+def _end(state: State, at: datetime) -> State:
+    return replace(state, phase=Phase.LIVE if state.phase is Phase.RETIRING else Phase.ROLLED_BACK, ended_at=at)
+
+
+def _hook_ended(state: State, event: ev.HookEnded) -> State:
+    state, why = hooking.ended(state, event)
+    return _roll_back(state, event.at, why, "golive") if why else state
+
+
+def _retried(state: State, event: ev.Retried) -> State:
+    asked = state.phase is Phase.WAITING and state.waiting_for is WaitingFor.HOOK
+    return hooking.retried(state, event.actor) if asked else state
 
 
 def _rejected(state: State, event: ev.Rejected) -> State:
@@ -438,7 +413,9 @@ _HANDLERS: dict[type, Callable[[State, Any], State]] = cast(
         ev.Verdict: _verdict,
         ev.Probed: _probed,
         ev.Removed: _removed,
-        ev.Approved: _approved,
+        ev.HookEnded: _hook_ended,
+        ev.Retried: _retried,
+        ev.Approved: asking.approved,
         ev.Rejected: _rejected,
         ev.Paused: _paused,
         ev.Resumed: _resumed,

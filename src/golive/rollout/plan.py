@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from golive.errors import ConfigError, did_you_mean
+from golive.rollout.hooks import Hook
 from golive.rollout.ports import WEIGHT_MAX, percent
 from golive.timing import format_duration
 
@@ -63,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
         approval_expires: agreement that is not complete after this time is void, and is asked for anew; None never.
         freeze: windows in which no weight rises; *window*: when given, weights rise only inside one. See
             :mod:`golive.rollout.calendar`. Going back is never frozen.
+        hooks: at most one for each point.
     """
 
     stages: tuple[Stage, ...]
@@ -73,6 +75,7 @@ class Plan(msgspec.Struct, frozen=True):
     approval_expires: timedelta | None = None
     freeze: tuple[str, ...] = ()
     window: tuple[str, ...] = ()
+    hooks: tuple[Hook, ...] = ()
 
     @property
     def weights(self) -> tuple[float, ...]:

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from golive.rollout import events as ev
+from golive.rollout.hooks import HookCall
 from golive.rollout.plan import Plan
-from golive.rollout.ports import Split
+from golive.rollout.ports import Split, percent
 
 
 class Phase(enum.StrEnum):
@@ -45,6 +46,8 @@ class WaitingFor(enum.StrEnum):
     """The next stage names a group that must agree."""
     DECISION = "decision"
     """The stage reached its ceiling and the evidence does not say enough."""
+    HOOK = "hook"
+    """A hook failed, or nobody knows how it ended."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +66,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         settled_stage: the highest stage a human let pass without enough evidence.
         failed_probes: bad probes of the candidate in a row.
         no_go: a gate refused the candidate before it had traffic.
+        hook: the call that runs, or is asked about while waiting; *hooks_over*: those that need not run any more.
+        removed: the version that was to go is gone; the rollout is over when its last hook is.
         reason: why it is in this phase, one sentence.
         ended_by: "golive" or the person, for a rollback.
     """
@@ -92,6 +97,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     candidate_alive: bool = True
     failed_probes: int = 0
     no_go: bool = False
+    hook: HookCall | None = None
+    hooks_over: tuple[HookCall, ...] = ()
+    removed: bool = False
     reason: str = ""
     ended_by: str | None = None
     ended_at: datetime | None = None
@@ -100,6 +108,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def final(self) -> bool:
         """Whether nothing will ever change again."""
         return self.phase in FINAL
+
+    def share(self, stage: int) -> str:
+        """The weight of *stage* for a sentence: ``25 %``."""
+        return f"{percent(self.plan.stages[stage].weight)} %"
 
     @property
     def split(self) -> Split:

@@ -13,10 +13,11 @@ from datetime import datetime
 
 from golive.errors import GoliveError
 from golive.rollout import events as ev
-from golive.rollout.commands import Command, Deploy, Observe, Remove, Shift, Wake
+from golive.rollout.commands import Command, Deploy, Observe, Remove, RunHook, Shift, Wake
+from golive.rollout.hooks import HookCall, HookOrder, HookOutcome, HookResult, HookRunner
 from golive.rollout.machine import State
 from golive.rollout.pace import Pace
-from golive.rollout.ports import Arm, Deployer, FencedError, Gatekeeper, Health, Router, Split
+from golive.rollout.ports import Arm, Deployer, FencedError, Gatekeeper, Health, Router, Split, percent
 from golive.timing import Clock, format_duration
 
 Tell = Callable[[ev.AnyEvent], None]
@@ -44,6 +45,7 @@ class World:
         fence: Callable[[], int],
         tell: Tell,
         gatekeeper: Gatekeeper | None = None,
+        hooks: HookRunner | None = None,
     ) -> None:
         self.router = router
         self.deployer = deployer
@@ -52,6 +54,7 @@ class World:
         self.fence = fence
         self.tell = tell
         self.gatekeeper = gatekeeper
+        self.hooks = hooks
 
     def perform(self, command: Command, state: State) -> Awaitable[None]:
         """The coroutine that does *command* on behalf of *state*."""
@@ -64,6 +67,8 @@ class World:
                 return self._wake(command.at)
             case Remove():
                 return self._remove(command.version)
+            case RunHook():
+                return self._run_hook(command.call, state)
             case Observe():
                 return _idle()  # the sampling loop looks at what is wanted; there is nothing to start
 
@@ -169,6 +174,20 @@ class World:
         except GoliveError:
             return 0
 
+    async def _run_hook(self, call: HookCall, state: State) -> None:
+        try:
+            result = await self._hook_result(order_of(call, state))
+        except (GoliveError, OSError) as error:
+            result = HookResult(HookOutcome.FAILED, f"could not be started: {error}")
+        self.tell(
+            ev.HookEnded(at=self.clock.now(), call=call, outcome=result.outcome, said=result.said, output=result.output)
+        )
+
+    async def _hook_result(self, order: HookOrder) -> HookResult:
+        if self.hooks is None:
+            return HookResult(HookOutcome.FAILED, "was not run: this controller runs no hooks")
+        return await self.hooks.run(order)
+
     async def _attempts(self) -> AsyncIterator[int]:
         """Endless attempts with growing pauses between them."""
         pause = self.pace.retry
@@ -178,6 +197,27 @@ class World:
             number += 1
             await self.clock.sleep(pause.total_seconds())
             pause = min(pause * 2, self.pace.retry_max)
+
+
+def order_of(call: HookCall, state: State) -> HookOrder:
+    """*call* as it is run for *state*: the command of the plan, and what a hook is told."""
+    hook = next(hook for hook in state.plan.hooks if hook.point == call.point)
+    stages = state.plan.stages
+    weight = percent(stages[call.stage].weight) if 0 <= call.stage < len(stages) else "0"
+    environment = {
+        "GOLIVE_HOOK": call.point,
+        "GOLIVE_HOOK_KEY": f"{state.id}/{call.name}",
+        "GOLIVE_ATTEMPT": str(call.attempt),
+        "GOLIVE_ROLLOUT": state.id,
+        "GOLIVE_STAGE": str(call.stage + 1),
+        "GOLIVE_STAGES": str(len(stages)),
+        "GOLIVE_WEIGHT": weight,
+        "GOLIVE_STABLE": state.stable,
+        "GOLIVE_CANDIDATE": state.candidate,
+        "GOLIVE_VERSION": state.candidate,
+        "GOLIVE_REASON": state.reason,
+    }
+    return HookOrder(state.id, call, hook.command, hook.timeout, environment)
 
 
 class NotReadyError(GoliveError):

@@ -32,6 +32,7 @@ from golive.rollout.ports import (
     UnconfirmedError,
 )
 from golive.rollout.session import EVERY_ROUTE, JudgeMaker, Snapshot
+from golive.testing.simulated_hooks import HookRecord, SimulatedHooks
 from golive.testing.virtual import VirtualClock
 
 SERVICE, OLD, NEW = "web", "v1", "v2"
@@ -66,6 +67,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         kills: the numbers of the writes at which the controller is killed, before or after the write.
         usurper_at: when a second controller takes over although the first one lives.
         people: (at, verb) requests.
+        hook_fails: a hook fails; *hook_lost*: one that runs when a controller is killed is never heard of again.
     """
 
     gateway: float = 0.0
@@ -77,6 +79,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     kills: tuple[int, ...] = ()
     usurper_at: float | None = None
     people: tuple[tuple[float, str], ...] = ()
+    hook_fails: float = 0.0
+    hook_lost: float = 0.0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -159,6 +163,7 @@ class World:
         self.writes = 0
         self.exposed_after_abort: float | None = None
         self.abort_at: float | None = None
+        self.hooks = HookRecord(self)
         self.weight_history: list[tuple[float, int]] = []
 
     def fail(self, what: str) -> None:
@@ -244,6 +249,7 @@ class Incarnation:
             clock=world.clock,
             pace=PACE,
             lease=_MortalLease(self),
+            hooks=SimulatedHooks(self),
         )
 
     def write(self) -> None:
@@ -253,6 +259,7 @@ class Incarnation:
         self.world.writes += 1
         if self.world.writes in self.world.faults.kills:
             self.dead.set()
+            self.world.hooks.lose()
             raise Killed
 
     def unlucky(self, chance: float) -> bool:
@@ -281,16 +288,17 @@ class Incarnation:
         chance = self.world.faults.gateway
         if self.unlucky(chance):
             raise UnavailableError("the gateway does not answer")
-        await self._die_here()
+        await self.die_here()
         if self.unlucky(chance):
             await asyncio.sleep(self.world.random.uniform(0, 8))
         await self.hang()
         self.world.move(split, fence)
-        await self._die_here()
+        await self.die_here()
         if self.unlucky(chance):
             raise UnconfirmedError("the gateway did not confirm")
 
-    async def _die_here(self) -> None:
+    async def die_here(self) -> None:
+        """One of the writes at which the fates may strike."""
         try:
             self.write()
         except Killed:

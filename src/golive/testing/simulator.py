@@ -32,6 +32,8 @@ from golive.rollout.ports import (
     FencedError,
 )
 from golive.rollout.session import JudgeMaker
+from golive.testing.simulated_hooks import examine_hooks
+from golive.testing.simulated_hooks import with_hooks as with_hooks
 from golive.testing.simulated_world import (
     NEW,
     OLD,
@@ -85,12 +87,14 @@ async def _people(world: World, plan: Plan) -> None:
         number = world.journal.ask(SERVICE, "grace", verb, {}, world.clock.now())
         if verb == "abort":
             await _abort(world, number)
-    guarded = plan.freeze or plan.window or any(stage.approval for stage in plan.stages)
+    guarded = plan.freeze or plan.window or plan.hooks or any(stage.approval for stage in plan.stages)
     while guarded and not _over(world):
         await asyncio.sleep(world.random.uniform(20, 200))
         who, verb = (
             world.random.choice(("grace", "grace", "mary")),
-            world.random.choice(("approve", "approve", "resume")),
+            world.random.choice(
+                ("approve", "approve", "resume", "retry") if plan.hooks else ("approve", "approve", "resume")
+            ),
         )
         world.journal.ask(SERVICE, who, verb, {}, world.clock.now())
 
@@ -196,6 +200,7 @@ def _examine(world: World) -> Outcome:
     if rising != sorted(set(rising)):
         world.fail(f"a step was taken twice or out of order: {weights}")
     _examine_rises(world, state, entries)
+    examine_hooks(world, state, entries)
     if not world.living(state.split.stable):
         world.fail("all traffic is on a version that does not run")
     abort = world.exposed_after_abort if world.abort_at is not None else None
@@ -272,4 +277,6 @@ def random_faults(seed: int) -> Faults:
         kills=tuple(sorted(dice.sample(range(1, 120), k=dice.choice((0, 0, 1, 2, 5))))),
         usurper_at=sometimes(0.15, dice.uniform(5, 300), None),
         people=tuple(people),
+        hook_fails=dice.choice((0.0, 0.2)),
+        hook_lost=dice.choice((0.0, 0.5)),
     )
