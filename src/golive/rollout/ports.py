@@ -54,6 +54,21 @@ class Arm(msgspec.Struct, frozen=True):
     address: str
 
 
+class JobCounts(msgspec.Struct, frozen=True):
+    """
+    What became of the runs of one queue's jobs. Cumulative.
+
+    Attributes:
+        ends: runs by how they ended: succeeded, failed, retried, lost, rejected, cancelled.
+        histogram: runs by duration, one count per bucket of the job store and one above; empty when nobody counted.
+        cost: US dollars in all; None when nobody counted.
+    """
+
+    ends: dict[str, int]
+    histogram: list[int] = []
+    cost: float | None = None
+
+
 class ArmSample(msgspec.Struct, frozen=True):
     """
     What one version has done since the counters began (see :attr:`Sample.epoch`). Cumulative, never negative.
@@ -69,6 +84,8 @@ class ArmSample(msgspec.Struct, frozen=True):
         units: clients that had not failed lately, on any version, each counted once per reading, of all routes; None
             when the source cannot tell clients apart.
         bad_units: of these, the ones that failed: for each client the first failure, where it happened.
+        jobs: by queue; None when the source does not count jobs. An empty mapping: none were run.
+        levels: measured now, by indicator of the table (``memory_ratio``, ``cpu_ratio``).
     """
 
     requests: dict[str, int]
@@ -78,6 +95,8 @@ class ArmSample(msgspec.Struct, frozen=True):
     healthy: bool | None = None
     units: int | None = None
     bad_units: int | None = None
+    jobs: dict[str, JobCounts] | None = None
+    levels: dict[str, float] = {}
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 from golive.rollout import events as ev
 from golive.rollout.machine import State
 from golive.rollout.ports import WEIGHT_MAX, ArmSample, Sample
+from golive.slo.indicators import indicator_of
 from golive.timing import format_instant, parse_instant
 
 EVERY_ROUTE = "*"
@@ -51,7 +52,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     units: tuple[int, int] | None = None
     bad_units: tuple[int, int] | None = None
     values: tuple[dict[str, Any], dict[str, Any]] | None = None
-    jobs: tuple[dict[str, Any], dict[str, Any]] | None = None
+    jobs: tuple[dict[str, Any] | None, dict[str, Any] | None] | None = None
 
 
 class RowDecision(Protocol):
@@ -180,6 +181,8 @@ class Session:
             epoch=sample.epoch,
             units=(stable[-2], candidate[-2]) if self.units else None,
             bad_units=(stable[-1], candidate[-1]) if self.units else None,
+            jobs=_jobs(arms),
+            values=_values(state, arms),
         )
 
     # Where the counters of one version are in its row of numbers: requests, errors, latency, units, bad units.
@@ -226,6 +229,26 @@ class Session:
         session.units = stored.get("units")
         session.thread = msgspec.convert(stored.get("thread", {}), Thread)
         return session
+
+
+def _jobs(arms: Sequence[ArmSample | None]) -> Any:
+    """Both versions' jobs; None when neither has any, so that a source without jobs is told from one that lost them."""
+    jobs = tuple(None if arm is None else msgspec.to_builtins(arm.jobs) for arm in arms)
+    return None if jobs == (None, None) else jobs
+
+
+def _values(state: State, arms: Sequence[ArmSample | None]) -> Any:
+    """The levels of both versions under the names of the rows that ask for them."""
+    named = {name: indicator_of(name) for name in state.judging.get("slo", {})}
+    found = tuple(
+        {
+            row: arm.levels[indicator[0].name]
+            for row, indicator in named.items()
+            if arm is not None and indicator is not None and indicator[0].name in arm.levels
+        }
+        for arm in arms
+    )
+    return found if any(found) else None
 
 
 def _has_units(arm: ArmSample) -> bool:
