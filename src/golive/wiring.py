@@ -7,7 +7,6 @@ judge as the controller's judge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,21 +17,13 @@ from msgspec.structs import replace
 from golive import targets
 from golive.config import Settings
 from golive.config import sections as config
-from golive.config.children import service_environ
-from golive.config.origins import DEFAULT
 from golive.config.slo import write_table
-from golive.errors import ConfigError, GoliveError
+from golive.errors import GoliveError
 from golive.gates import Target, run_gates
+from golive.movers import Front, movers
 from golive.rollout.controller import Controller
-from golive.rollout.deployers.process import ProcessDeployer
-from golive.rollout.deployers.releases import Releases
-from golive.rollout.deployers.releases_git import GitReleases
-from golive.rollout.deployers.releases_path import PathReleases
-from golive.rollout.deployers.releases_tree import TreeReleases
-from golive.rollout.deployers.settings import DeploySettings
 from golive.rollout.desk import Approvals, Desk
-from golive.rollout.evidence.envoy import BOUNDS, EnvoyEvidence
-from golive.rollout.evidence.envoy_requests import RequestTap
+from golive.rollout.evidence.envoy import BOUNDS
 from golive.rollout.hook_runner import ProcessHooks
 from golive.rollout.hooks import POINTS, Hook
 from golive.rollout.journal import Journal
@@ -40,11 +31,7 @@ from golive.rollout.judge import Judge
 from golive.rollout.machine import State
 from golive.rollout.pace import Pace
 from golive.rollout.plan import Plan, Stage, make_plan, preset
-from golive.rollout.ports import Arm, GateVerdict
-from golive.rollout.routers.envoy import EnvoyRouter
-from golive.rollout.routers.envoy_gateway import EnvoyGateway
-from golive.rollout.routers.envoy_settings import GatewaySettings
-from golive.rollout.routers.envoy_tap import SOCKET_PATH_MAX
+from golive.rollout.ports import Arm, Deployer, GateVerdict
 from golive.rollout.semantics import restore_rules, rules_class
 from golive.rollout.session import EVERY_ROUTE, Judging
 from golive.timing import Clock, SystemClock
@@ -59,9 +46,8 @@ class Station:
 
     settings: Settings
     journal: Journal
-    gateway: EnvoyGateway
-    tap: RequestTap
-    deployer: ProcessDeployer
+    front: Front
+    deployer: Deployer
     controller: Controller
     desk: Desk
 
@@ -88,111 +74,27 @@ def station(settings: Settings, *, clock: Clock | None = None) -> Station:
     """
     clock = clock or SystemClock()
     journal = open_journal(settings)
-    gateway = EnvoyGateway(settings.state_dir / "gateway", gateway_settings(settings))
     routes = routes_of(settings)
-    tap = RequestTap(gateway, [route for route in routes if route != EVERY_ROUTE])
-    deployer = ProcessDeployer(settings.state_dir / "processes", deploy_settings(settings))
+    parts = movers(settings, tuple(route for route in routes if route != EVERY_ROUTE))
     controller = Controller(
         settings.service,
         journal=journal,
-        router=EnvoyRouter(gateway),
-        evidence=EnvoyEvidence(gateway, tap=tap),
-        deployer=deployer,
+        router=parts.router,
+        evidence=parts.evidence,
+        deployer=parts.deployer,
         judges=make_judge,
         clock=clock,
         pace=pace(settings),
-        gatekeeper=Preflight(settings) if settings.gates.preflight else None,
+        gatekeeper=Preflight(settings) if settings.gates.preflight and settings.moves != "jobs" else None,
         hooks=ProcessHooks(settings.state_dir / "hooks", settings.root),
         routes=routes,
     )
     groups = {name: tuple(group.people) for name, group in settings.approvals.groups.items()}
     approvals = Approvals(groups, settings.approvals.prevent_self_review)
-    return Station(settings, journal, gateway, tap, deployer, controller, Desk(controller, approvals))
+    return Station(settings, journal, parts.front, parts.deployer, controller, Desk(controller, approvals))
 
 
 # ---- settings of the rooms
-
-
-def gateway_settings(settings: Settings) -> GatewaySettings:
-    """``[gateway]`` as the router knows it."""
-    gateway = settings.gateway
-    socket = settings.state_dir / "gateway" / "tap.sock"
-    too_long = len(str(socket).encode()) > SOCKET_PATH_MAX and settings.origin("gateway", "request_tap") == DEFAULT
-    return GatewaySettings(
-        service=settings.service,
-        host=gateway.host,
-        port=gateway.port,
-        admin_port=gateway.admin_port,
-        sticky_header=gateway.sticky.header,
-        sticky_cookie=gateway.sticky.cookie,
-        force_header=gateway.force_header,
-        request_timeout=gateway.request_timeout,
-        idle_timeout=gateway.idle_timeout,
-        connect_timeout=gateway.connect_timeout,
-        health_path=settings.deploy.ready_path,
-        request_tap=gateway.request_tap and not too_long,  # asked for in the file, the gateway says what is wrong
-    )
-
-
-def deploy_settings(settings: Settings) -> DeploySettings:
-    """
-    ``[deploy]`` and ``[release]`` as the deployer knows them.
-
-    Raises: ConfigError when there is neither a command nor an app to serve.
-    """
-    deploy = settings.deploy
-    if not deploy.command:
-        raise ConfigError(
-            'golive.toml: expected app = "module:app" or a [deploy] command, got neither. '
-            "Write one, or run `golive init`."
-        )
-    return DeploySettings(
-        command=tuple(deploy.command),
-        releases=releases(settings),
-        env={**service_environ(settings), **_env_file(settings), **deploy.env},
-        startup_path=deploy.startup_path,
-        startup_timeout=deploy.startup_timeout,
-        ready_path=deploy.ready_path,
-        ready_timeout=deploy.ready_timeout,
-        live_path=deploy.live_path,
-        stop_timeout=deploy.stop_timeout,
-    )
-
-
-def releases(settings: Settings) -> Releases:
-    """Where the folders of versions come from."""
-    release, store = settings.release, settings.state_dir / "releases"
-    match release.source:
-        case "git":
-            return GitReleases(settings.root, store)
-        case "path":
-            pattern = Path(release.path)
-            if pattern.name != "{version}":
-                raise ConfigError(f'golive.toml release.path: expected ".../{{version}}", got "{release.path}".')
-            return PathReleases(settings.root / pattern.parent)
-        case "tree":
-            return TreeReleases(settings.root, store, exclude=release.exclude, include=release.include)
-
-
-def _env_file(settings: Settings) -> Mapping[str, str]:
-    """``[deploy] env_file``: KEY=value lines, comments and blank lines allowed."""
-    if settings.deploy.env_file is None:
-        return {}
-    path = settings.root / settings.deploy.env_file
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a readable env_file, got {error.strerror}.") from None
-    env = {}
-    for number, line in enumerate(lines, start=1):
-        text = line.strip().removeprefix("export ")
-        if not text or text.startswith("#"):
-            continue
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip().isidentifier():
-            raise ConfigError(f"{path}:{number}: expected KEY=value, got a line without. Mend it.")
-        env[key.strip()] = value.strip().strip("\"'")
-    return env
 
 
 def pace(settings: Settings) -> Pace:
@@ -276,14 +178,18 @@ def judging_of(settings: Settings) -> dict[str, Any]:
         "tick_s": rollout.tick.total_seconds(),
         "pace": rollout.pace,
         "semantics": rollout.semantics,
+        "moves": settings.moves,
         "options": dict(rollout.judge),
         "routes": list(routes_of(settings)),
     }
 
 
 def routes_of(settings: Settings) -> tuple[str, ...]:
-    """The routes that rows of the table name, and the one of everything else."""
-    named = dict.fromkeys(row.route for row in settings.slo.values() if row.route is not None)
+    """The routes that rows of the table name, and the one of everything else; queues, where jobs alone are moved."""
+    jobs = settings.moves == "jobs"
+    named = dict.fromkeys(
+        name for row in settings.slo.values() if (name := row.queue if jobs else row.route) is not None
+    )
     return (*named, EVERY_ROUTE)
 
 
@@ -311,6 +217,7 @@ def make_judge(state: State, stored: dict[str, Any] | None) -> Judging:
         histogram_bounds=BOUNDS,
         routes=tuple(judging.get("routes", (EVERY_ROUTE,))),
         pace=str(judging.get("pace", "careful")),
+        moves=str(judging.get("moves", "requests")),
         **options,
     )
 

@@ -10,7 +10,7 @@ import msgspec
 from golive.rollout import events as ev
 from golive.rollout.machine import State, begin
 from golive.rollout.plan import preset
-from golive.rollout.ports import ArmSample, Sample
+from golive.rollout.ports import ArmSample, JobCounts, Sample
 from golive.rollout.session import Session
 from golive.testing.simulator import SimpleJudge
 
@@ -87,3 +87,32 @@ def test_a_version_without_counts_is_named_and_not_judged():
     arm = ArmSample({"*": 1}, {}, [1, 0])
     assert "v2" in _session().missing(_state(), _sample(1, 1, v1=arm))
     assert _session().missing(_state(), _sample(1, 1)) == ""
+
+
+def test_jobs_reach_the_judge_and_what_the_candidate_did_before_is_no_news():
+    """A version shipped once more has counts from the last time: they are there from the history on."""
+    state, session = _state(), _session()
+    stable = ArmSample({}, {}, [0, 0], jobs={"q": JobCounts({"succeeded": 9})})
+    again = ArmSample({}, {}, [0, 0], jobs={"q": JobCounts({"failed": 7})})
+    before = session.snapshot(state, Sample(T0, "a", {"v1": stable, "v2": again}), before=True)
+    assert before.jobs is not None
+    assert [counts["q"]["ends"] for counts in before.jobs if counts] == [{"succeeded": 9}, {"failed": 7}]
+    fresh = session.snapshot(state, Sample(T0, "a", {"v1": stable}), before=True)
+    assert fresh.jobs is not None
+    assert fresh.jobs[1] == {}
+    lost = session.snapshot(state, Sample(T0, "a", {"v1": stable, "v2": ArmSample({}, {}, [0, 0])}))
+    assert lost.jobs is not None
+    assert lost.jobs[1] is None
+    assert session.snapshot(state, _sample(1, 10)).jobs is None
+
+
+def test_levels_reach_the_judge_under_the_names_of_the_rows():
+    """A row asks for an indicator; one nobody asks for is left out, and a version without has none."""
+    rows = {"worker_memory_ratio": {"target": "< 80%"}, "error_rate": {"target": "<= 1%"}}
+    state = msgspec.structs.replace(_state(), judging={"slo": rows})
+    arms = {
+        "v1": ArmSample({}, {}, [0, 0], levels={"memory_ratio": 0.5, "cpu_ratio": 0.1}),
+        "v2": ArmSample({}, {}, [0, 0]),
+    }
+    assert _session().snapshot(state, Sample(T0, "a", arms)).values == ({"worker_memory_ratio": 0.5}, {})
+    assert _session().snapshot(_state(), Sample(T0, "a", arms)).values is None

@@ -63,7 +63,7 @@ async def _take_back(settings: Settings, reason: str) -> None:
     """Be the controller for as long as the way back takes."""
     post = station(settings)
     active = post.journal.active(settings.service)
-    if active is None or not post.gateway.alive():
+    if active is None or not post.front.alive():
         post.journal.close()
         what = "no rollout is in progress" if active is None else "the gateway is down, so nobody is served by either"
         raise UnavailableError(f"{settings.service}: {what}, and no controller runs. Start it with `golive up`.")

@@ -31,7 +31,7 @@ def command(config_path: Path | None, environment: str | None) -> int:
     post = station(settings)
     try:
         holder = controller_of(post.journal, settings)
-        if holder is None and not post.gateway.alive() and not post.deployer.running():
+        if holder is None and not post.front.running() and not post.deployer.running():
             click.echo(f"{settings.service}: nothing runs")
             return ExitCode.OK
         asyncio.run(_stop(post, holder))

@@ -8,14 +8,16 @@ live view and for ``golive explain``. A counter that went down, or another epoch
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from golive.cli.job_tally import Queues, between, counts_of, measured_jobs, plus
 from golive.rollout import events as ev
 from golive.rollout.evidence.envoy import BOUNDS
+from golive.rollout.judge.jobs import as_requests
 from golive.rollout.session import EVERY_ROUTE, Snapshot
 from golive.slo.row import Row
 from golive.slo.table import parse_table
@@ -23,6 +25,7 @@ from golive.slo.tails import quantile_estimate
 from golive.slo.units import format_quantity
 
 STABLE, CANARY = 0, 1
+JOB_INDICATORS = ("job_duration", "dead_letters", "cost_per_job")
 _NAMES = {"p50": "P50", "p75": "P75", "p90": "P90", "p95": "P95", "p99": "P99"}
 
 
@@ -34,15 +37,23 @@ class Tally:
     Attributes:
         requests, errors: by route, in the order of :attr:`Ledger.routes`.
         latency: by bucket of :attr:`Ledger.bounds`, and one above.
+        jobs: what became of jobs, by queue. Where a rollout moves jobs alone, they are the requests above as well.
+        levels: by row, as measured last.
     """
 
     requests: tuple[int, ...] = ()
     errors: tuple[int, ...] = ()
     latency: tuple[int, ...] = ()
+    jobs: Queues = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
-            _plus(self.requests, other.requests), _plus(self.errors, other.errors), _plus(self.latency, other.latency)
+            _plus(self.requests, other.requests),
+            _plus(self.errors, other.errors),
+            _plus(self.latency, other.latency),
+            plus(self.jobs, other.jobs),
+            {**self.levels, **other.levels},
         )
 
 
@@ -64,12 +75,14 @@ class Ledger:
     Attributes:
         bounds: upper edges of the latency buckets, seconds.
         routes: names of the routes.
+        moves: what the weight is a share of: "requests", "jobs" or "both".
         totals: stable and candidate since the candidate first had traffic.
     """
 
     def __init__(self) -> None:
         self.bounds: tuple[float, ...] = BOUNDS
         self.routes: tuple[str, ...] = (EVERY_ROUTE,)
+        self.moves = "requests"
         self.totals = (Tally(), Tally())
         self._before: Snapshot | None = None
 
@@ -84,21 +97,36 @@ class Ledger:
         self._before = now
         if before is None or (before.epoch and before.epoch != now.epoch) or now.t <= before.t:
             return None
-        arms = _difference(before, now, STABLE), _difference(before, now, CANARY)
+        arms = self._arms(before, now)
         if any(min((*arm.requests, *arm.errors, *arm.latency), default=0) < 0 for arm in arms):
             return None
         self.totals = (self.totals[STABLE] + arms[STABLE], self.totals[CANARY] + arms[CANARY])
         return Delta(event.at, now.t, now.stage, now.t - before.t, arms)
+
+    def _arms(self, before: Snapshot, now: Snapshot) -> tuple[Tally, Tally]:
+        jobs = between(counts_of(before.jobs), counts_of(now.jobs))
+        found = []
+        for arm in (STABLE, CANARY):
+            tally = _difference(before, now, arm)
+            if self.moves == "jobs":
+                counts = as_requests(jobs[arm], self.routes)
+                names = ("requests", "errors", "latency")
+                whole = [tuple(round(number) for number in counts[name]) for name in names]
+                tally = Tally(whole[0], whole[1], whole[2])
+            levels = {row: float(value) for row, value in (now.values or ({}, {}))[arm].items() if _is_level(value)}
+            found.append(replace(tally, jobs=jobs[arm], levels=levels))
+        return found[STABLE], found[CANARY]
 
     def _learn(self, judge: Mapping[str, Any]) -> None:
         """What a judge knew when it was made: the shape of the evidence, and the counters before the first look."""
         settings = judge.get("settings") or {}
         self.bounds = tuple(settings.get("histogram_bounds") or self.bounds)
         self.routes = tuple(settings.get("routes") or self.routes)
+        self.moves = str(settings.get("moves") or self.moves)
         last = judge.get("reader")
         if last:
             requests, errors, latency = (_whole(last[name]) for name in ("requests", "errors", "latency"))
-            self._before = Snapshot(last["t"], -1, 0.0, 0.0, requests, errors, latency)
+            self._before = Snapshot(last["t"], -1, 0.0, 0.0, requests, errors, latency, jobs=last.get("jobs"))
 
 
 def _whole(arms: Sequence[Sequence[float]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -106,8 +134,10 @@ def _whole(arms: Sequence[Sequence[float]]) -> tuple[tuple[int, ...], tuple[int,
 
 
 def _difference(before: Snapshot, now: Snapshot, arm: int) -> Tally:
-    return Tally(*(_minus(getattr(now, name)[arm], getattr(before, name)[arm])
-                   for name in ("requests", "errors", "latency")))  # fmt: skip
+    requests, errors, latency = (
+        _minus(getattr(now, name)[arm], getattr(before, name)[arm]) for name in ("requests", "errors", "latency")
+    )
+    return Tally(requests, errors, latency)
 
 
 def _plus(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
@@ -140,6 +170,10 @@ def label(name: str) -> str:
 
 def measured(row: Row, tally: Tally, ledger: Ledger) -> float | None:
     """The row's indicator over *tally* in its base unit; None when the gateway cannot tell, or counted nothing."""
+    if row.name in tally.levels:
+        return tally.levels[row.name]
+    if row.queue is not None or ledger.moves == "jobs" or row.indicator in JOB_INDICATORS:
+        return measured_jobs(row, tally.jobs)
     if row.route is not None and row.route not in ledger.routes:
         return None
     route = ledger.routes.index(row.route) if row.route is not None else None
@@ -159,11 +193,15 @@ def shown(row: Row, value: float | None) -> str:
     return "-" if value is None else format_quantity(value, row.target.unit, 2 if row.target.unit == "ratio" else 3)
 
 
-def ratio_text(errors: int, requests: int) -> str:
+def ratio_text(errors: int, requests: int, noun: str = "requests") -> str:
     """``3 of 1,204 failed (0.25%)``."""
     if requests <= 0:
-        return "no requests"
+        return f"no {noun}"
     return f"{errors:,} of {requests:,} failed ({format_quantity(errors / requests, 'ratio', 2)})"
+
+
+def _is_level(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _sum(counts: Sequence[int], route: int | None) -> int:

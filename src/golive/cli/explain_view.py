@@ -11,6 +11,7 @@ import msgspec
 from rich.text import Text
 
 from golive.cli.evidence_view import CANARY, STABLE, Delta, Tally, label, measured, ratio_text, rows_of, shown
+from golive.cli.job_tally import runs_of
 from golive.cli.narrate import WORDS, headline, traffic
 from golive.cli.spark import chart
 from golive.cli.story import Chapter, Story
@@ -82,9 +83,13 @@ def _chapter(chapter: Chapter, story: Story, now: datetime, width: int, glyphs: 
 
 def _did(arm: Tally, story: Story) -> str:
     """Requests and failures, and every latency of the table."""
-    text = ratio_text(sum(arm.errors), sum(arm.requests))
+    moves = story.ledger.moves
+    text = ratio_text(sum(arm.errors), sum(arm.requests), "jobs" if moves == "jobs" else "requests")
+    if moves == "both":
+        runs, faults = runs_of(arm.jobs)
+        text += f"; jobs: {ratio_text(faults, runs, 'jobs')}"
     for row in rows_of(story.state.judging).values():
-        value = measured(row, arm, story.ledger) if row.indicator == "latency" else None
+        value = measured(row, arm, story.ledger) if row.quantile is not None else None
         if value is not None:
             text += f", {label(row.name)} {shown(row, value)}"
     return text
@@ -116,7 +121,8 @@ def _chart(deltas: Sequence[Delta], story: Story, width: int, glyphs: Glyphs) ->
         series, (glyphs.stable, glyphs.canary), glyphs.both, top=top * 1.0001, height=CHART_HEIGHT,
         marks=dict.fromkeys(began, glyphs.mark),
     )  # fmt: skip
-    title = f"Share of requests that failed   {glyphs.stable} {story.state.stable}   {glyphs.canary} " \
+    noun = "jobs" if story.ledger.moves == "jobs" else "requests"
+    title = f"Share of {noun} that failed   {glyphs.stable} {story.state.stable}   {glyphs.canary} " \
             f"{story.state.candidate}   {glyphs.both} both"  # fmt: skip
     lines = [Text(title, "bold")]
     for number, line in enumerate(picture):
@@ -233,8 +239,12 @@ def _chapter_json(chapter: Chapter) -> dict[str, Any]:
     }
 
 
-def _arm_json(arm: Tally) -> dict[str, int]:
-    return {"requests": sum(arm.requests), "failed": sum(arm.errors)}
+def _arm_json(arm: Tally) -> dict[str, Any]:
+    found: dict[str, Any] = {"requests": sum(arm.requests), "failed": sum(arm.errors)}
+    if arm.jobs:
+        runs = {queue: runs_of(arm.jobs, queue) for queue in arm.jobs}
+        found["jobs"] = {queue: {"runs": each[0], "failed": each[1]} for queue, each in runs.items()}
+    return found
 
 
 def _verdict_json(verdict: ev.Verdict) -> dict[str, Any]:

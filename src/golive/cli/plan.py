@@ -131,7 +131,7 @@ async def _measure(settings: Settings, *, wanted: bool) -> tuple[ArmSample | Non
     try:
         service = post.journal.service(settings.service)
         stable = service.version if service else ""
-        if not post.gateway.alive():
+        if not post.front.alive():
             return None, None, stable
         before = await post.controller.evidence.sample()
         if not wanted:

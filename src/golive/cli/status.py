@@ -45,7 +45,7 @@ def command(config_path: Path | None, environment: str | None, output: str) -> i
 
 async def _seen(post: Station) -> Split | None:
     """The split read from the gateway itself; None when it does not run or cannot be read."""
-    if not post.gateway.alive():
+    if not post.front.alive():
         return None
     with suppress(GoliveError):
         return await post.controller.world.router.observe()
@@ -62,7 +62,8 @@ def _facts(post: Station, settings: Settings, seen: Split | None) -> dict[str, A
         "previous": service.previous if service else None,
         "since": format_instant(service.since) if service else None,
         "controller": str(holder) if holder else None,
-        "gateway": f"http://{post.gateway.address}" if post.gateway.alive() else None,
+        "gateway": f"http://{post.front.gateway.address}" if post.front.gateway and post.front.running() else None,
+        "moves": settings.moves,
         "traffic": str(seen) if seen else None,
         "queued": [
             {"version": str(request.body.get("version")), "by": request.actor}
@@ -74,7 +75,10 @@ def _facts(post: Station, settings: Settings, seen: Split | None) -> dict[str, A
 
 def _show(facts: dict[str, Any], rollouts: list[State]) -> None:
     click.echo(f"{facts['service']}  {facts['version'] or 'never started'}")
-    click.echo(f"  gateway     {facts['gateway'] or 'not running: golive up'}")
+    if facts["moves"] != "jobs":
+        click.echo(f"  gateway     {facts['gateway'] or 'not running: golive up'}")
+    if facts["moves"] != "requests":
+        click.echo(f"  moves       {'jobs' if facts['moves'] == 'jobs' else 'requests and jobs together'}")
     click.echo(f"  traffic     {facts['traffic'] or 'unknown'}")
     click.echo(f"  controller  {facts['controller'] or 'not running: golive up'}")
     for waiting in facts["queued"]:

@@ -55,16 +55,15 @@ async def _run(post: Station, first_version: str, *, keep: bool) -> None:
     try:
         _refuse_a_second(post)
         stop = _on_signals()
-        await post.gateway.up()
-        if post.gateway.settings.request_tap:
-            await post.tap.open()
+        await post.front.up()
+        await post.front.listen()
         narrator = Narrator()
         post.controller.entries = lambda entry: _tell(entry, narrator)
         await _serve(post, first_version, stop)
     finally:
-        await post.tap.close()
         if not keep and _mine_to_stop(post):
             await stop_all(post)
+        await post.front.close()
         post.journal.close()
 
 
@@ -105,23 +104,22 @@ async def _announce(post: Station) -> None:
     await post.controller.ready.wait()
     state = post.controller.state
     where = traffic(state) if state else f"{post.controller.current} 100 %"
-    click.echo(f"{post.settings.service} is up: http://{post.gateway.address} -> {where}")
+    click.echo(f"{post.settings.service} is up: {post.front} -> {where}")
 
 
 async def _keep_gateway(post: Station) -> None:
     while True:
         await asyncio.sleep(GATEWAY_LOOK_SECONDS)
-        if not post.gateway.alive():
+        if not post.front.alive():
             log.warning("the gateway died; starting it again on the split it had")
             with suppress(UnavailableError):
-                await post.gateway.up()
+                await post.front.up()
 
 
 async def stop_all(post: Station) -> None:
     """First the gateway, which answers everything it has accepted; then the versions behind it."""
-    if post.gateway.alive():
-        with suppress(GoliveError):
-            await post.gateway.down()
+    with suppress(GoliveError):
+        await post.front.down()
     await asyncio.gather(*(post.deployer.stop(arm.version) for arm in post.deployer.running()))
 
 
@@ -154,7 +152,7 @@ def _detach(settings: Settings, environment: str | None, first_version: str) -> 
         asyncio.run(_until_up(post, process, log_file))
     finally:
         post.journal.close()
-    click.echo(f"{settings.service} is up: http://{post.gateway.address} (log: {log_file})")
+    click.echo(f"{settings.service} is up: {post.front} (log: {log_file})")
     return ExitCode.OK
 
 
@@ -177,10 +175,13 @@ def _last_words(log_file: Path) -> str:
 
 async def _answers(post: Station) -> bool:
     """Whether the gateway has a split, and a healthy version under it."""
-    if not post.gateway.alive():
+    if not post.front.alive():
         return False
     with suppress(GoliveError):
         split = await post.controller.world.router.observe()
+        if split is None:
+            return False
         sample = await post.controller.evidence.sample()
-        return split is not None and split.stable in sample.arms and sample.arms[split.stable].healthy is True
+        healthy = sample.arms[split.stable].healthy if split.stable in sample.arms else False
+        return healthy is True or (healthy is None and post.front.gateway is None)
     return False

@@ -23,6 +23,7 @@ def check(settings: Settings) -> list[Fault]:
         *_shutdown(settings),
         *_gateway(settings),
         *_pools(settings),
+        *_moves(settings),
     ]
 
 
@@ -116,6 +117,36 @@ def _gateway(settings: Settings) -> Iterator[Fault]:
     ports = (settings.gateway.port, settings.gateway.admin_port)
     if ports[0] == ports[1] != 0:
         yield Fault(("gateway", "admin_port"), f"expected another port than gateway.port, got {ports[1]} for both.")
+
+
+def _moves(settings: Settings) -> Iterator[Fault]:
+    """What is moved has to be started by somebody, and be judged by somebody."""
+    moves, deploy, at = settings.moves, settings.deploy, ("rollout", "moves")
+    if moves == "requests":
+        if deploy.worker_command:
+            yield Fault(
+                ("deploy", "worker_command"),
+                'expected none beside rollout.moves = "requests": nothing would start the workers. Write "both".',
+            )
+        return
+    if moves == "both" and not deploy.command:
+        yield Fault(at, 'expected app = "module:app" or a deploy.command beside "both", got neither. Write "jobs".')
+    if not deploy.worker_command and not (moves == "both" and settings.jobs.embedded):
+        embedded = ", or jobs.embedded = true" if moves == "both" else ""
+        yield Fault(at, f'expected a deploy.worker_command beside "{moves}"{embedded}: nobody would run the jobs.')
+    if settings.jobs.url == "memory://":
+        yield Fault(("jobs", "url"), "expected a store that processes can share, got memory://. Leave it out.")
+    if settings.rollout.semantics != "golive":
+        yield Fault(
+            ("rollout", "semantics"),
+            f'expected "golive" where jobs are moved, got "{settings.rollout.semantics}", which knows requests only.',
+        )
+    asked = settings.gates.preflight
+    if moves == "jobs" and asked and asked != type(settings.gates)().preflight:
+        yield Fault(
+            ("gates", "preflight"),
+            'expected none beside rollout.moves = "jobs": gates ask over HTTP, and a worker has no port. Write [].',
+        )
 
 
 def _pools(settings: Settings) -> Iterator[Fault]:

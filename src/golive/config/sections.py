@@ -109,6 +109,9 @@ class Fuse(Section):
     probe_interval: PositiveDuration = _seconds(0.5)
 
 
+Moves = Literal["requests", "jobs", "both"]
+
+
 def _windows(value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise ValueError('expected a list of windows such as ["Fri 15:00 - Mon 08:00 Europe/Paris"].')
@@ -174,6 +177,7 @@ class Rollout(Section):
     tick: PositiveDuration = _seconds(5)
     pace: Literal["careful", "fast", "demo"] = "careful"
     semantics: Literal["golive", "argo", "flagger", "kayenta"] = "golive"
+    moves: Moves | None = None
     on_inconclusive: Literal["ask", "extend", "rollback"] = "ask"
     watch: Duration = timedelta(hours=24)
     when_busy: Literal["refuse", "queue", "supersede"] = "refuse"

@@ -21,6 +21,7 @@ from golive.config.sections import (
     Gateway,
     Jobs,
     Load,
+    Moves,
     Release,
     Rollout,
 )
@@ -78,6 +79,15 @@ class Settings(Section):
             return data
         command = ["{python}", "-m", "golive", "serve", data["app"], "--host", "127.0.0.1", "--port", "{port}"]
         return {**data, "deploy": {**deploy, "command": command}}
+
+    @property
+    def moves(self) -> Moves:
+        """What the weight of a stage is a share of: as written, else what there is to start."""
+        if self.rollout.moves is not None:
+            return self.rollout.moves
+        if not self.deploy.worker_command:
+            return "requests"
+        return "both" if self.deploy.command else "jobs"
 
     @property
     def root(self) -> File:

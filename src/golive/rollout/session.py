@@ -181,7 +181,7 @@ class Session:
             epoch=sample.epoch,
             units=(stable[-2], candidate[-2]) if self.units else None,
             bad_units=(stable[-1], candidate[-1]) if self.units else None,
-            jobs=_jobs(arms),
+            jobs=_jobs(arms[0], sample.arms.get(state.candidate), before=before),
             values=_values(state, arms),
         )
 
@@ -231,10 +231,16 @@ class Session:
         return session
 
 
-def _jobs(arms: Sequence[ArmSample | None]) -> Any:
-    """Both versions' jobs; None when neither has any, so that a source without jobs is told from one that lost them."""
-    jobs = tuple(None if arm is None else msgspec.to_builtins(arm.jobs) for arm in arms)
-    return None if jobs == (None, None) else jobs
+def _jobs(stable: ArmSample | None, candidate: ArmSample | None, *, before: bool) -> Any:
+    """
+    Both versions' jobs; None when neither has any, so that a source without jobs is told from one that lost them.
+
+    The candidate's are there *before* it begins: the store remembers what it did when it was shipped the last time.
+    """
+    jobs = [None if arm is None else msgspec.to_builtins(arm.jobs) for arm in (stable, candidate)]
+    if before and jobs[0] is not None and jobs[1] is None:
+        jobs[1] = {}
+    return None if jobs == [None, None] else tuple(jobs)
 
 
 def _values(state: State, arms: Sequence[ArmSample | None]) -> Any:

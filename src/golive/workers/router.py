@@ -4,8 +4,8 @@ Job claims as a router: a share of the traffic is a share of the jobs, by the ru
     Split("v1")              -> only v1 claims, nobody else: the workers of the next release wait for their turn
     Split("v1", "v2", 500)   -> v2 claims 5 % of the jobs by hash, v1 the rest, nobody else anything
 
-The rule is in the store, so it holds for every worker on every machine and outlives all of them. Beside it, in a file of
-the controller, stand the fence, the versions made known and the split last wanted; a lock orders two controllers.
+The rule is in the store, so it holds for every worker on every machine and outlives all of them. Beside it, in a file
+of the controller, stand the fence, the versions made known and the split last wanted; a lock orders two controllers.
 
 What is different from requests: a job that waits is not lost, so a version without a living worker delays its share
 instead of failing it. Hence a version is made known only once a worker of it lives.

@@ -1,9 +1,9 @@
 """
 Workers as processes on this machine: ``golive worker`` of each version, without a port.
 
-A worker is asked how it is by the file it keeps fresh (``GOLIVE_JOBS_ALIVE_FILE``): none yet is starting, a fresh one is
-ready, an old one is a worker that is stuck. Everything else is as with web processes: it leads its own session, outlives
-the controller, and the next one finds it by its record.
+A worker is asked how it is by the file it keeps fresh (``GOLIVE_JOBS_ALIVE_FILE``): none yet is starting, a fresh one
+is ready, an old one is a worker that is stuck. Everything else is as with web processes: it leads its own session,
+outlives the controller, and the next one finds it by its record.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class WorkerSettings:
     How the workers of a version are run.
 
     Attributes:
-        command: program and arguments; ``{python}``, ``{release}`` and ``{version}`` are filled in. Run in the folder of
-            the release.
+        command: program and arguments; ``{python}``, ``{release}`` and ``{version}`` are filled in. Run in the folder
+            of the release.
         releases: where the folders come from.
         env: added to golive's own environment; ``GOLIVE_VERSION`` and the file of life are set as well.
         startup_timeout: a worker without its file by then is dead.

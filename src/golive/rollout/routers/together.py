@@ -2,8 +2,8 @@
 Several routers as one: requests and jobs of a release move together, by one desired state.
 
 A split is written to all of them at once and holds when all have confirmed it; one that does not answer never keeps the
-others from being lowered. In between they may differ, and that is told, never averaged: when they disagree, what is seen
-is what differs from the split last wanted, so that the controller restores the plan.
+others from being lowered. In between they may differ, and that is told, never averaged: when they disagree, what is
+seen is what differs from the split last wanted, so that the controller restores the plan.
 """
 
 from __future__ import annotations
