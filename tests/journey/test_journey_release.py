@@ -152,6 +152,10 @@ def test_rollback_puts_the_version_before_back(project: Any, load_report: Callab
     assert done.returncode == 0, done.stdout + done.stderr
     project.until("live")
     assert project.status()["version"] == previous != current
+    again = project.run("ship", "v14")
+    assert again.returncode == 6
+    assert "v14 is in quarantine: rollout" in again.stderr
+    assert "returned from it" in again.stderr
 
 
 def test_a_user_can_ask_for_a_version_by_header(project: Any) -> None:

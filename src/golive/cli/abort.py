@@ -29,18 +29,26 @@ def command(reason: tuple[str, ...], config_path: Path | None, environment: str 
     Returns when the gateway has confirmed it. Without a controller the command does it by itself.
     """
     settings = settings_for(config_path, environment)
-    text = " ".join(reason)
+    take_all_back(settings, " ".join(reason))
+    return ExitCode.OK
+
+
+def take_all_back(settings: Settings, reason: str) -> None:
+    """
+    Have the rollout in progress aborted, and return when the gateway has no traffic left for its candidate.
+
+    Raises: AnsweredError when no rollout is in progress, TimeoutExceededError, UnavailableError.
+    """
     journal = open_journal(settings)
     try:
         alone = controller_of(journal, settings) is None
     finally:
         journal.close()
     if alone:
-        asyncio.run(_take_back(settings, text))
-        return ExitCode.OK
-    click.echo(ask(settings, "abort", {"reason": text}, seconds=ANSWER_SECONDS))
+        asyncio.run(_take_back(settings, reason))
+        return
+    click.echo(ask(settings, "abort", {"reason": reason}, seconds=ANSWER_SECONDS))
     asyncio.run(_until_empty(settings))
-    return ExitCode.OK
 
 
 async def _until_empty(settings: Settings) -> None:

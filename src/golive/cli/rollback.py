@@ -8,14 +8,18 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec.structs import replace
 
+from golive.cli.abort import take_all_back
 from golive.cli.follow import closing_line, follow
 from golive.cli.inbox import ask, config_option, environment_option, settings_for
 from golive.config import Settings
-from golive.errors import RefusedError
+from golive.errors import ExitCode, RefusedError
+from golive.rollout.machine import Phase
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import WEIGHT_MAX
-from golive.wiring import judging_of, open_journal
+from golive.rollout.quarantine import LOOK_BACK, version_before
+from golive.wiring import hooks_of, judging_of, open_journal
 
 
 @click.command(short_help="Put the version before this one back in service.")
@@ -24,13 +28,20 @@ from golive.wiring import judging_of, open_journal
 @environment_option
 def command(version: str | None, config_path: Path | None, environment: str | None) -> int:
     """
-    Put the version before this one, or VERSION, back in service: started, seen to be ready, then all traffic at once.
+    Put the version before this one, or VERSION, back in service.
 
-    While a rollout is in progress, use `golive abort`: it is faster.
+    While the new version is rolled out, or watched at 100 %, the old one is warm: it has all the traffic again in one
+    write. Later it is started, seen to be ready, then given all traffic at once, and the version that was left is in
+    quarantine: only --force ships it again. Nothing is judged either way.
     """
     settings = settings_for(config_path, environment)
+    stable = _stable_of_the_rollout(settings)
+    if stable is not None and version in (None, stable):
+        take_all_back(settings, "rollback")
+        return ExitCode.OK
     target = version or _previous(settings)
     plan = make_plan([Stage(WEIGHT_MAX, timedelta(0))], watch=timedelta(0), at_once=True, judged=False)
+    plan = replace(plan, hooks=tuple(hook for hook in hooks_of(settings) if hook.point == "on_rollback"))
     body = {
         "version": target,
         "plan": msgspec.to_builtins(plan),
@@ -50,14 +61,27 @@ def command(version: str | None, config_path: Path | None, environment: str | No
     return code
 
 
+def _stable_of_the_rollout(settings: Settings) -> str | None:
+    """The version a rollout in progress comes from; None when there is none."""
+    journal = open_journal(settings)
+    try:
+        active = journal.active(settings.service)
+    finally:
+        journal.close()
+    return active[0].stable if active and active[0].phase not in (Phase.PROMOTING, Phase.RETIRING) else None
+
+
 def _previous(settings: Settings) -> str:
     journal = open_journal(settings)
     try:
         service = journal.service(settings.service)
+        rollouts = journal.rollouts(settings.service, limit=LOOK_BACK)
     finally:
         journal.close()
-    if service is None or service.previous is None:
+    before = version_before(rollouts, service.version, service.previous) if service else None
+    if before is None:
         raise RefusedError(
-            f"{settings.service}: there is no version before this one. Name one: golive rollback VERSION."
+            f"{settings.service}: there is no version before this one that was not taken back. Name one: "
+            "golive rollback VERSION."
         )
-    return service.previous
+    return before

@@ -22,6 +22,7 @@ from golive.rollout.hooks import check_hooks
 from golive.rollout.journal import Request
 from golive.rollout.machine import Phase, State, WaitingFor, decide
 from golive.rollout.plan import Plan, make_plan, preset
+from golive.rollout.quarantine import LOOK_BACK, quarantined_by
 from golive.timing import format_instant
 
 Verb = Callable[["Desk", Request], str]
@@ -149,15 +150,16 @@ class Desk:
     def _refuse_version(self, version: str, *, force: bool) -> None:
         if version == self.controller.current:
             raise RefusedError(f"{version} is already in production. Traffic is {version}=100.")
-        for state in self.controller.journal.rollouts(self.controller.service, limit=100):
-            if state.candidate == version and state.phase is Phase.LIVE:
-                return
-            exposed = state.stage >= 0  # what never had traffic has harmed nobody and may be tried again
-            if state.candidate == version and state.ended_by == "golive" and exposed and not force:
-                raise RefusedError(
-                    f"{version} is in quarantine: rollout {state.id} took it back ({state.reason}). "
-                    "Ship a new version, or say --force."
-                )
+        if force:
+            return
+        rollouts = self.controller.journal.rollouts(self.controller.service, limit=LOOK_BACK)
+        state = quarantined_by(rollouts, version)
+        if state is not None:
+            who = "took it back" if state.candidate == version else f"of {state.actor} returned from it"
+            raise RefusedError(
+                f"{version} is in quarantine: rollout {state.id} {who} ({state.reason}). "
+                "Ship a new version, or say --force."
+            )
 
     # ---- everything else
 

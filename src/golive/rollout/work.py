@@ -62,7 +62,7 @@ class World:
             case Deploy():
                 return self._deploy(command.version, state)
             case Shift():
-                return self._shift(command.split)
+                return self._shift(command.split, state)
             case Wake():
                 return self._wake(command.at)
             case Remove():
@@ -122,10 +122,12 @@ class World:
         if not verdict.go:
             raise RefusedByGatesError(verdict.sentence)
 
-    async def _shift(self, split: Split) -> None:
+    async def _shift(self, split: Split, state: State) -> None:
         told = False
         async for _ in self._attempts():
             try:
+                if not await self._can_take_it(split, state):
+                    continue
                 await self.router.apply(split, fence=self.fence())
             except FencedError:
                 raise
@@ -136,6 +138,25 @@ class World:
             else:
                 self.tell(ev.TrafficConfirmed(at=self.clock.now(), split=split))
                 return
+
+    async def _can_take_it(self, split: Split, state: State) -> bool:
+        """
+        Whether the version that gets more of the traffic is there, asked right before the write. When it is not, the
+        machine hears of it: a dead stable is revived before anybody is sent there, a candidate that is unwell is
+        probed three times and then taken back. With both dead there is nothing to lose.
+        """
+        back = split.candidate is None and split.stable == state.stable
+        version = state.stable if back else state.candidate
+        if back and not (state.candidate_alive and state.stage >= 0):
+            return True
+        condition = await self.deployer.condition(version)
+        fit = condition.health is not Health.DEAD if back else condition.health is Health.READY
+        if not fit:
+            dead = condition.health is Health.DEAD
+            self.tell(
+                ev.Probed(at=self.clock.now(), version=version, healthy=False, dead=dead, reason=condition.reason)
+            )
+        return fit
 
     async def _wake(self, at: datetime) -> None:
         while (left := (at - self.clock.now()).total_seconds()) > 0:
