@@ -89,6 +89,7 @@ def test_the_tables_of_the_rooms_are_the_rooms_own_settings(section: str, room: 
     # said elsewhere, or by the code that makes the handlers
     elsewhere = {"service", "version", "alive_file", "environment", "latency_edges_seconds"}
     elsewhere |= {"backoff_base", "backoff_max", "payload_bytes_max", "result_bytes_max"}
+    elsewhere |= {name for name in theirs if name.startswith("db_")}  # the table [db]; see below
     acted_upon = {key for key in type(ours).model_fields if (section, key) not in NOT_YET}
     missing = set(theirs) - elsewhere - acted_upon
     assert not missing, f"add to {section} in config/sections.py and config/example.toml: {sorted(missing)}"
@@ -96,6 +97,16 @@ def test_the_tables_of_the_rooms_are_the_rooms_own_settings(section: str, room: 
     for key in acted_upon:
         mine = getattr(ours, key)
         assert (tuple(mine) if isinstance(mine, list) else mine) == theirs[key], key
+
+
+def test_the_table_of_the_pool_is_the_chassis_own() -> None:
+    """``[db] pool_max`` is the chassis' ``db_pool_max``, and so on for each."""
+    theirs = {
+        field.name.removeprefix("db_"): field.default
+        for field in dataclasses.fields(ChassisSettings)
+        if field.name.startswith("db_")
+    }
+    assert {key: getattr(Settings().db, key) for key in type(Settings().db).model_fields} == theirs
 
 
 def test_the_defaults_of_a_load_run_are_the_engines_own() -> None:

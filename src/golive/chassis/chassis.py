@@ -43,6 +43,7 @@ from golive.errors import ConfigError
 from golive.timing import parse_duration
 
 if TYPE_CHECKING:
+    from golive.chassis.pool import Pool
     from golive.chassis.stores.redisbreakers import RedisBreakers
     from golive.chassis.stores.redislink import RedisLink
 
@@ -75,6 +76,7 @@ class Chassis:
         self.metrics = Metrics()
         self._links: dict[str, RedisLink] = {}
         self._breakers: dict[str, Breaker] = {}
+        self._pools: dict[str, Pool] = {}
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
@@ -282,6 +284,28 @@ class Chassis:
 
         return RedisBreakers(self.link(self.settings.redis_url), self.settings.service)
 
+    def pool(self, url: str = "", *, name: str = "db") -> Pool:
+        """
+        The service's pool of PostgreSQL connections; see :class:`golive.chassis.pool.Pool` and the ``db_`` settings.
+
+        The same name is the same pool. A readiness check of that name is registered with it.
+
+        Args:
+            url: instead of ``database_url``.
+        Raises: ConfigError when there is no URL, or asyncpg is missing.
+        """
+        from golive.chassis.pool import Pool
+        from golive.chassis.stores.choice import plain_url
+
+        if name not in self._pools:
+            place = plain_url(url or self.settings.database_url)
+            if not place.startswith(("postgres://", "postgresql://")):
+                raise ConfigError("pool: expected database_url (DATABASE_URL) to name a PostgreSQL database, got none.")
+            pool = self._pools[name] = Pool(self, place, name)
+            wait = self.settings.db_connect_timeout.total_seconds()
+            self.check(name, timeout=wait + 1.0)(pool.check)
+        return self._pools[name]
+
     def capture_errors_to(self, sink: ErrorSink) -> None:
         """Deliver unhandled errors to *sink* (a tracker of your choice) instead of ``error_file``."""
         self.capture = Capture(sink)
@@ -301,6 +325,8 @@ class Chassis:
         finally:
             self.stop_background()
             await self.once.close()
+            for pool in self._pools.values():
+                await pool.close()
 
     def begin_serving(self) -> None:
         """The app is ready to take requests: start the checks and the watchdog. Needs a running event loop."""

@@ -76,7 +76,7 @@ class Core:
             await self._other(scope, receive, send)
             return
         exchange = Exchange(self, scope, send)
-        token = requestid.current.set((exchange.request_id, exchange.trace_id, exchange.trace_flags))
+        token = requestid.current.set((exchange.request_id, exchange.trace_id, exchange.trace_flags, exchange))
         lifecycle = chassis.lifecycle
         if not lifecycle.started and not chassis.booted_by_server:
             chassis.begin_serving()  # a server without lifespan: the first request is the start

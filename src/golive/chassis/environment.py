@@ -40,6 +40,13 @@ def _seconds(value: str) -> timedelta:
         raise ValueError(f"expected a number of seconds, got {value!r}") from None
 
 
+def _milliseconds(value: str) -> timedelta:
+    try:
+        return timedelta(milliseconds=float(value))
+    except (ValueError, OverflowError):
+        raise ValueError(f"expected a number of milliseconds, got {value!r}") from None
+
+
 def _count(value: str) -> int:
     try:
         return int(value)
@@ -119,6 +126,16 @@ READERS: dict[str, Callable[[str], Any]] = {
     "rate_limit_on_store_error": _text,
     "rate_limit_processes": _count,
     "database_url": _text,
+    "database_source": _text,
+    "db_pool_min": _count,
+    "db_pool_max": _count,
+    "db_idle_timeout": _duration,
+    "db_connect_timeout": _duration,
+    "db_statement_timeout": _duration,
+    "db_slow_query": _duration,
+    "db_held_max": _duration,
+    "db_processes": _count,
+    "db_replicas": _count,
     "idempotency_store": _text,
     "problems": _flag,
     "head_max_bytes": _size,
@@ -150,6 +167,13 @@ ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "TRUSTED_PROXIES": ("trusted_proxies", _list),
     "REDIS_URL": ("redis_url", _text),
     "DATABASE_URL": ("database_url", _text),
+    "DATABASE_SOURCE": ("database_source", _text),
+    "PG_MAX": ("db_pool_max", _count),
+    "DB_POOL_MAX": ("db_pool_max", _count),
+    "PG_MIN": ("db_pool_min", _count),
+    "DB_POOL_MIN": ("db_pool_min", _count),
+    "PG_IDLE_TIMEOUT_MS": ("db_idle_timeout", _milliseconds),
+    "PG_CONNECTION_TIMEOUT_MS": ("db_connect_timeout", _milliseconds),
     "RATE_LIMIT_REDIS_URL": ("rate_limit_redis_url", _text),
     "CORS_ORIGINS": ("cors_origins", _list),
     "CORS_ALLOW_CREDENTIALS": ("cors_credentials", _flag),

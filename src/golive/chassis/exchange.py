@@ -139,6 +139,10 @@ class Exchange:
         self.scope["headers"] = [*kept, (b"traceparent", f"00-{fresh.trace_id}-{fresh.parent_id}-00".encode())]
         return fresh
 
+    def route(self) -> str:
+        """The template of the route that serves this; known once the app has found it."""
+        return self._core.names.name(self.scope, self.root_path)
+
     async def send(self, message: Message) -> None:
         """Pass *message* on: the head with our headers, and the last part of the body is the end of the request."""
         if self._held is not None or self._muted or self.override is not None:
@@ -297,7 +301,7 @@ class Exchange:
     def _log_error(self, error: BaseException) -> None:
         """To the sink that keeps errors, and to the log."""
         chassis = self._core.chassis
-        route = self._core.names.name(self.scope, self.root_path)
+        route = self.route()
         chassis.capture.error(error, request_id=self.request_id, method=self.scope["method"], route=route)
         trace = "".join(traceback.format_exception(error))
         self._core.chassis.log.event(

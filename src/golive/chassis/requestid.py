@@ -11,19 +11,38 @@ import os
 import re
 from collections import deque
 from contextvars import ContextVar
+from typing import Protocol
 
 #: Ids drawn from the system at once: the call costs as much as a tenth of a small request, its length hardly matters.
 DRAWN = 256
 
+
+class Routed(Protocol):
+    """A request that can name its route, once the app has found it."""
+
+    def route(self) -> str:
+        """The template of the route."""
+        ...
+
+
+Request = tuple[str, str, str, Routed | None]
+
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._\-]{1,128}")
 
 #: The request being served: its id, its trace's id and the trace's flags. One variable, because setting costs.
-current: ContextVar[tuple[str, str, str]] = ContextVar("golive_request", default=("", "", ""))
+#: Last the request itself.
+current: ContextVar[Request] = ContextVar("golive_request", default=("", "", "", None))
 
 
 def request_id() -> str:
     """The id of the request being served, or the empty string outside one."""
     return current.get()[0]
+
+
+def route(request: Request | None = None) -> str:
+    """The route of the request being served, or of *request*; empty outside one."""
+    served = (request or current.get())[3]
+    return served.route() if served is not None else ""
 
 
 _drawn: deque[str] = deque()

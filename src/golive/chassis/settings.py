@@ -68,6 +68,15 @@ class ChassisSettings:
         rate_limit_on_store_error: without the server ``local``: each process allows its share; ``closed``: 503.
         rate_limit_processes: how many processes share a quota; what ``local`` divides it by.
         database_url: the service's PostgreSQL; for ``idempotency_store = "postgres"`` and :meth:`Chassis.pool`.
+        database_source: ``postgres`` insists on database_url; ``sqlite`` or empty does not.
+        db_pool_min, db_pool_max: connections :meth:`Chassis.pool` keeps and may open, in each process.
+        db_idle_timeout: an unused connection is closed after it.
+        db_connect_timeout: what a request waits for a connection, then 503.
+        db_statement_timeout: what one statement may take, then 503.
+        db_slow_query: a statement that takes longer is logged, without its values.
+        db_held_max: a connection held for longer is reported with the route that holds it.
+        db_processes, db_replicas: how many pools there are: processes of an instance, instances. Their sum is compared
+            with what the server allows.
         idempotency_store: ``memory``; ``sqlite:<file>``, which all processes of the machine share; ``redis`` (the
             server of redis_url) or ``postgres`` (the database of database_url), which a fleet shares; or their URL.
         problems: translate the framework's default errors into problem documents (RFC 9457).
@@ -115,6 +124,16 @@ class ChassisSettings:
     rate_limit_on_store_error: str = "local"
     rate_limit_processes: int = 1
     database_url: str = field(default="", repr=False)
+    database_source: str = ""
+    db_pool_min: int = 0
+    db_pool_max: int = 5
+    db_idle_timeout: timedelta = timedelta(seconds=30)
+    db_connect_timeout: timedelta = timedelta(seconds=3)
+    db_statement_timeout: timedelta = timedelta(seconds=30)
+    db_slow_query: timedelta = timedelta(milliseconds=500)
+    db_held_max: timedelta = timedelta(seconds=30)
+    db_processes: int = 1
+    db_replicas: int = 1
     idempotency_store: str = field(default="memory", repr=False)
     problems: bool = True
     head_max_bytes: int = 32 * 1024
@@ -185,7 +204,7 @@ def _caller_faults(settings: ChassisSettings) -> list[str]:
     if settings.rate_limit_on_store_error not in ("local", "closed"):
         got = settings.rate_limit_on_store_error
         faults.append(f"chassis.rate_limit_on_store_error: expected local or closed, got {got!r}.")
-    faults += list(_redis_faults(settings))
+    faults += [*_redis_faults(settings), *_database_faults(settings)]
     for network in settings.trusted_proxies:
         try:
             parse_network(network)
@@ -213,6 +232,16 @@ def _redis_faults(settings: ChassisSettings) -> Iterator[str]:
             yield f"chassis.{name}: {error}."
 
 
+def _database_faults(settings: ChassisSettings) -> Iterator[str]:
+    if not 0 <= settings.db_pool_min <= settings.db_pool_max:
+        most = settings.db_pool_max
+        yield f"chassis.db_pool_min: expected 0 to db_pool_max ({most}), got {settings.db_pool_min}."
+    if settings.database_source not in ("", "postgres", "sqlite"):
+        yield f"chassis.database_source: expected postgres or sqlite, got {settings.database_source!r}."
+    elif settings.database_source == "postgres" and not settings.database_url.startswith("postgres"):
+        yield "chassis.database_url: expected a PostgreSQL URL, because database_source is postgres, got none."
+
+
 def _cors_faults(settings: ChassisSettings) -> list[str]:
     rules = settings.cors
     if rules is None:
@@ -235,6 +264,7 @@ def _name_faults(settings: ChassisSettings) -> list[str]:
 
 _POSITIVE = (
     "keep_alive", "retry_after", "loop_stall_max", "cors_max_age", "head_timeout", "body_timeout", "redis_timeout",
+    "db_idle_timeout", "db_connect_timeout", "db_statement_timeout", "db_slow_query", "db_held_max",
 )  # fmt: skip
 
 
@@ -286,7 +316,15 @@ def _path_faults(settings: ChassisSettings) -> list[str]:
 def _metric_faults(settings: ChassisSettings) -> list[str]:
     faults = [
         f"chassis.{name}: expected a number >= 1, got {getattr(settings, name)}."
-        for name in ("head_max_bytes", "body_max_bytes", "concurrency_max", "rate_limit_processes")
+        for name in (
+            "head_max_bytes",
+            "body_max_bytes",
+            "concurrency_max",
+            "rate_limit_processes",
+            "db_pool_max",
+            "db_processes",
+            "db_replicas",
+        )
         if getattr(settings, name) < 1
     ]
     if not 1 <= settings.routes_max <= 100_000:

@@ -49,5 +49,5 @@ def traceparent() -> str:
 
     Empty outside a request.
     """
-    _, trace_id, flags = current.get()
+    _, trace_id, flags, _ = current.get()
     return f"00-{trace_id}-{os.urandom(8).hex()}-{flags}" if trace_id else ""

@@ -7,6 +7,7 @@ from golive.config.render import NOT_YET
 from golive.config.settings import Settings, leaves
 
 _NAMES: dict[Path, str] = {("jobs", "embedded"): "ENABLE_BACKGROUND_WORKER"}
+_ROOMS = {"chassis": "chassis", "jobs": "jobs", "db": "chassis_db"}
 _ENVIRONMENTS = ("development", "staging", "production")
 
 
@@ -22,10 +23,12 @@ def service_environ(settings: Settings) -> dict[str, str]:
         environ["GOLIVE_ENV"] = str(settings.environment)
     for path, value in leaves(settings):
         room = path[0]
-        if room not in ("chassis", "jobs") or path[:2] in NOT_YET or settings.origin(*path).kind == "default":
+        if room not in _ROOMS or path[:2] in NOT_YET or settings.origin(*path).kind == "default":
             continue
         if path != ("jobs", "url") and path[1] != "aliases":
-            environ[_NAMES.get(path, f"GOLIVE_{room}_{path[1]}".upper())] = _text(_shared(settings, path, value))
+            environ[_NAMES.get(path, f"GOLIVE_{_ROOMS[room]}_{path[1]}".upper())] = _text(
+                _shared(settings, path, value)
+            )
     if settings.chassis.aliases != type(settings.chassis)().aliases:
         environ["GOLIVE_CHASSIS_ALIASES"] = _aliases(settings)
     return environ

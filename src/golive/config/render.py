@@ -20,7 +20,6 @@ _SECRET_HEADER = re.compile(r"authorization|cookie|key|signature", re.IGNORECASE
 #: settings that are read, checked and shown, and that nothing in this release acts upon yet
 NOT_YET: dict[Path, str] = {
     ("chassis", "sentry_dsn"): "no error is sent there",
-    ("db",): "golive opens no pool for the app",
 }
 
 

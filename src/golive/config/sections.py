@@ -273,6 +273,7 @@ class Chassis(Section):
     trusted_proxies: list[str] = Field(default=["127.0.0.1", "::1"])
     rate_limit: str = ""
     database_url: str = ""
+    database_source: Literal["", "postgres", "sqlite"] = ""
     idempotency_store: str = "memory"
     redis_url: str = ""
     rate_limit_redis_url: str = ""
@@ -283,12 +284,17 @@ class Chassis(Section):
 
 
 class Database(Section):
-    """The pool of connections the service may open."""
+    """Mirrors the ``db_`` settings of :class:`golive.chassis.settings.ChassisSettings`, where the reasons stand."""
 
     pool_min: Count = Field(default=0, ge=0, le=10_000)
     pool_max: Count = Field(default=5, ge=1, le=10_000)
     idle_timeout: PositiveDuration = _seconds(30)
     connect_timeout: PositiveDuration = _seconds(3)
+    statement_timeout: PositiveDuration = _seconds(30)
+    slow_query: PositiveDuration = _seconds(0.5)
+    held_max: PositiveDuration = _seconds(30)
+    processes: Count = Field(default=1, ge=1, le=10_000)
+    replicas: Count = Field(default=1, ge=1, le=10_000)
 
 
 class Load(Section):

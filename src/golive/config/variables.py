@@ -104,6 +104,7 @@ ALIASES: dict[str, tuple[Path, Reader]] = {
     "API_KEY_HASHES": (("chassis", "api_key_hashes"), _list),
     "TRUSTED_PROXIES": (("chassis", "trusted_proxies"), _list),
     "DATABASE_URL": (("chassis", "database_url"), _text),
+    "DATABASE_SOURCE": (("chassis", "database_source"), _text),
     "REDIS_URL": (("chassis", "redis_url"), _text),
     "RATE_LIMIT_REDIS_URL": (("chassis", "rate_limit_redis_url"), _text),
     "SENTRY_DSN": (("chassis", "sentry_dsn"), _text),
@@ -118,12 +119,12 @@ ALIASES: dict[str, tuple[Path, Reader]] = {
 
 def _room_variables() -> Iterator[tuple[str, tuple[Path, Reader]]]:
     """``GOLIVE_JOBS_LEASE``: how the rooms that run inside the service spell their own settings."""
-    for room in ("chassis", "jobs"):
+    for room, prefix in (("chassis", "CHASSIS"), ("jobs", "JOBS"), ("db", "CHASSIS_DB")):
         for key in keys_at((room,)):
             kind = annotation_at((room, key))
             if get_origin(kind) is not dict:
                 reader = _duration_if_it_is_one if kind is timedelta else _list if get_origin(kind) is list else _text
-                yield f"{PREFIX}{room.upper()}_{key.upper()}", ((room, key), reader)
+                yield f"{PREFIX}{prefix}_{key.upper()}", ((room, key), reader)
 
 
 def overrides(environ: Mapping[str, str]) -> tuple[list[Override], list[str]]:
