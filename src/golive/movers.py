@@ -26,6 +26,7 @@ from golive.rollout.deployers.together import DeployersTogether
 from golive.rollout.deployers.worker import WorkerDeployer, WorkerSettings
 from golive.rollout.evidence.envoy import EnvoyEvidence
 from golive.rollout.evidence.envoy_requests import RequestTap
+from golive.rollout.evidence.processes import ProcessEvidence
 from golive.rollout.evidence.together import EvidenceTogether
 from golive.rollout.ports import Deployer, Evidence, Health, Router
 from golive.rollout.routers.envoy import EnvoyRouter
@@ -35,6 +36,9 @@ from golive.rollout.routers.envoy_tap import SOCKET_PATH_MAX
 from golive.rollout.routers.together import RoutersTogether
 from golive.workers.evidence import JobEvidence
 from golive.workers.router import ClaimRouter
+
+LEVELS = ("memory_ratio", "cpu_ratio")
+"""Indicators that are measured on the processes of a version, when a row asks for them."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ def movers(settings: Settings, routes: tuple[str, ...]) -> Movers:
         routers.append(ClaimRouter(front.store, settings.state_dir / "workers" / "claims.json", works))
         sources.append(JobEvidence(front.store))
     router = routers[0] if len(routers) == 1 else RoutersTogether(*routers)
+    if any(row.indicator in LEVELS for row in settings.slo.values()):
+        sources.append(_processes(deployer, settings))
     evidence = sources[0] if len(sources) == 1 else EvidenceTogether(*sources)
     return Movers(front, router, evidence, deployer)
 
@@ -141,6 +147,13 @@ def _deployer(settings: Settings) -> Deployer:
     if settings.moves != "requests" and settings.deploy.worker_command:
         parts["worker"] = WorkerDeployer(settings.state_dir / "workers", worker_settings(settings))
     return next(iter(parts.values())) if len(parts) == 1 else DeployersTogether(parts)
+
+
+def _processes(deployer: Deployer, settings: Settings) -> ProcessEvidence:
+    """Memory and processor of the processes *deployer* starts."""
+    parts = deployer.parts.values() if isinstance(deployer, DeployersTogether) else [deployer]
+    homes = [part.instances for part in parts if isinstance(part, ProcessDeployer | WorkerDeployer)]
+    return ProcessEvidence(lambda: (one for home in homes for one in home.living()), settings.deploy.memory_limit)
 
 
 def _front(settings: Settings, routes: tuple[str, ...]) -> Front:

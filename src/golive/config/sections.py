@@ -17,6 +17,7 @@ from golive.config.gates import METHODS as METHODS
 from golive.config.gates import Gates as Gates
 from golive.config.gates import SmokeRequest as SmokeRequest
 from golive.config.types import (
+    Bytes,
     Command,
     Count,
     Duration,
@@ -62,6 +63,7 @@ class Deploy(Section):
     ready_timeout: PositiveDuration = _seconds(60)
     live_path: UrlPath = "/livez"
     stop_timeout: PositiveDuration = _seconds(35)
+    memory_limit: Bytes | None = None
 
     def command_for(self, *, port: int, version: str, python: str) -> list[str]:
         """The command of one version, placeholders filled in; empty when there is neither a command nor an app."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from golive.errors import did_you_mean
+from golive.slo.units import format_quantity, parse_quantity
 from golive.timing import format_duration, parse_duration
 
 PLACEHOLDERS = ("port", "version", "python")
@@ -63,6 +64,24 @@ def _not_a_switch(value: object) -> object:
 
 Count = Annotated[int, BeforeValidator(_not_a_switch)]
 Number = Annotated[float, BeforeValidator(_not_a_switch)]
+
+
+def _bytes(value: object) -> int:
+    try:
+        size, unit = parse_quantity(value) if isinstance(value, str) else (0.0, "number")
+    except ValueError:
+        size, unit = 0.0, "number"
+    if unit != "bytes" or size < 1:
+        raise ValueError(f'expected a size such as "512MiB", got {value!r}.')
+    return int(size)
+
+
+Bytes = Annotated[
+    int,
+    PlainValidator(_bytes),
+    PlainSerializer(lambda size: format_quantity(float(size), "bytes"), return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["512MiB"]}),
+]
 
 
 def _switch(value: object) -> bool:
