@@ -1,5 +1,5 @@
 """
-Group commit for stores that are reached over a network: while one round trip is in flight, the next batch fills.
+Group commit for submissions: while one batch is on its way to the disk, the next one fills.
 
 Self-clocking, no timer: a lone caller pays one round trip, concurrent callers share one. If a batch fails because of
 what is in it, each piece is tried alone, so that only the culprit gets the exception.

@@ -7,6 +7,9 @@ busy server shares one among all callers of that moment. A caller's future resol
     callers --> queue --> [ begin; work, work, work; commit + fsync ] --> futures
                   ^ fills meanwhile
 
+Work that may be lost in a power cut (a claim, a beat: they are only done again) does not wait for the disk, unless it
+shares its transaction with work that may not.
+
 How it fails: if one piece of work raises, the whole transaction is rolled back and each piece runs again in one of its
 own, so that only the culprit gets the exception. If the commit fails (disk full), everybody in it does.
 """
@@ -31,6 +34,7 @@ BATCH_MAX = 1000
 
 class _Item(NamedTuple):
     work: Callable[[Connection], Any]
+    durable: bool
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
 
@@ -43,15 +47,17 @@ class Lane:
 
     def __init__(self, connection: Connection, name: str, mode: Literal["immediate", "deferred"]) -> None:
         self._connection = connection
+        self._full = True  # as connect() leaves it
         self._mode: Literal["immediate", "deferred"] = mode
         self._inbox: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+    def run(self, work: Callable[[Connection], T], *, durable: bool = True) -> asyncio.Future[T]:
         """
-        Have *work* done in the next transaction; the future resolves when that is durable.
+        Have *work* done in the next transaction; the future resolves when that is durable, or without *durable* when
+        it outlives this process.
 
         *work* must be safe to repeat from the start, because its first run may be rolled back. A caller that goes away
         does not take its work back.
@@ -61,7 +67,7 @@ class Lane:
         if self._closed:
             future.set_exception(StateError(f"{self._connection.path}: expected an open job store, got a closed one."))
         else:
-            self._inbox.put(_Item(work, loop, future))
+            self._inbox.put(_Item(work, durable, loop, future))
         return future
 
     async def close(self) -> None:
@@ -93,8 +99,14 @@ class Lane:
                 return batch, True
         return batch, False
 
+    def _sync(self, full: bool) -> None:
+        if full is not self._full:
+            self._connection.execute(f"pragma synchronous = {'full' if full else 'normal'}")
+            self._full = full
+
     def _perform(self, batch: list[_Item]) -> list[_Outcome]:
         try:
+            self._sync(any(item.durable for item in batch))
             with transaction(self._connection, self._mode) as connection:
                 results = [item.work(connection) for item in batch]
         except BaseException as error:

@@ -41,6 +41,7 @@ from golive.jobs.model import (
 from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split, bucket
 from golive.jobs.stores import sqlite_statements as statements
+from golive.jobs.stores.group import Group
 from golive.jobs.stores.lane import Lane
 from golive.jobs.tally import RunTally
 
@@ -60,6 +61,7 @@ class SqliteStore:
         self.path = Path(path)
         self._sql = statements.Statements(table)
         self._clock = clock
+        self._groups: dict[asyncio.AbstractEventLoop, Group[NewJob, Submission]] = {}
         self._opening = asyncio.Lock()
         self._writer: Lane | None = None
         self._reader: Lane | None = None
@@ -76,6 +78,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See the port."""
+        if group := self._groups.pop(asyncio.get_running_loop(), None):
+            await group.drain()
         async with self._opening:
             writer, reader, watch = self._writer, self._reader, self._watch
             self._writer = self._reader = self._watch = None
@@ -84,7 +88,10 @@ class SqliteStore:
 
     async def submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
         """See the port."""
-        submissions = await self._write(partial(self._sql.submit, jobs=jobs, now=self._clock()))
+        loop = asyncio.get_running_loop()
+        if loop not in self._groups:
+            self._groups[loop] = Group(self._submit)
+        submissions = await self._groups[loop].add(jobs)
         if self._watch:  # closed in between, perhaps; the jobs are durable all the same
             self._watch.ring()  # the workers of this process need not wait for the next look
         return submissions
@@ -112,7 +119,7 @@ class SqliteStore:
         """See the port."""
         now = self._clock()
         work = partial(self._sql.claim, demands=demands, limit=limit, worker=worker, version=version)
-        return await self._write(partial(work, now=now, lease_until=now + lease_seconds))
+        return await self._write(partial(work, now=now, lease_until=now + lease_seconds), durable=False)
 
     async def claim_jobs(
         self, jobs: Sequence[JobId], worker: str, lease_seconds: float, version: str | None
@@ -120,7 +127,7 @@ class SqliteStore:
         """See the port."""
         now = self._clock()
         work = partial(self._sql.claim_jobs, jobs=jobs, worker=worker, version=version)
-        return await self._write(partial(work, now=now, lease_until=now + lease_seconds))
+        return await self._write(partial(work, now=now, lease_until=now + lease_seconds), durable=False)
 
     async def overdue(self, demands: Sequence[Demand], seconds: float) -> list[Waiting]:
         """See the port."""
@@ -128,7 +135,8 @@ class SqliteStore:
 
     async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
         """See the port."""
-        return await self._write(partial(self._sql.extend, claims=claims, lease_until=self._clock() + lease_seconds))
+        work = partial(self._sql.extend, claims=claims, lease_until=self._clock() + lease_seconds)
+        return await self._write(work, durable=False)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """See the port."""
@@ -140,7 +148,7 @@ class SqliteStore:
 
     async def report(self, reports: Sequence[tuple[Claim, Progress]]) -> None:
         """See the port."""
-        await self._write(partial(self._sql.report, reports=reports))
+        await self._write(partial(self._sql.report, reports=reports), durable=False)
 
     async def cancel(self, job: JobId) -> Job | None:
         """See the port."""
@@ -223,13 +231,16 @@ class SqliteStore:
         assert self._watch, "open() comes first"
         return self._watch.subscribe(wake)
 
+    async def _submit(self, jobs: Sequence[NewJob]) -> list[Submission]:
+        return await self._write(partial(self._sql.submit, jobs=jobs, now=self._clock()))
+
     def _read(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
         assert self._reader, "open() comes first"
         return self._reader.run(work)
 
-    def _write(self, work: Callable[[Connection], T]) -> asyncio.Future[T]:
+    def _write(self, work: Callable[[Connection], T], *, durable: bool = True) -> asyncio.Future[T]:
         assert self._writer, "open() comes first"
-        return self._writer.run(work)
+        return self._writer.run(work, durable=durable)
 
     def _connect(self) -> tuple[Connection, Connection]:
         writing = connect(self.path, check_same_thread=False)

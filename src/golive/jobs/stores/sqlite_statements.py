@@ -30,6 +30,7 @@ from golive.jobs.model import (
     Waiting,
 )
 from golive.jobs.split import Split, may_claim, shut_out
+from golive.jobs.stores.sqlite_batches import Batches, Counts
 from golive.jobs.stores.sqlite_limits import LIMITS, LimitedClaims
 from golive.jobs.stores.sqlite_upkeep import HOOKS, Upkeep
 from golive.jobs.tally import KEPT_SECONDS, RunEnd, RunTally, duration_bucket, run_end, tallies
@@ -95,6 +96,9 @@ _DUE = (
     "and run_at <= ?$mine order by priority, run_at, id limit ?)"
 )
 
+#: What a choice under limits found.
+_BY_ID = "select id, priority, run_at from $table where id in ($places)"
+
 #: The condition of a split: salt, share, and whether the worker is the candidate.
 _MINE = " and (golive_bucket(id, ?) < ?) = ?"
 
@@ -126,18 +130,9 @@ class Statements:
         ]
         self._limited = LimitedClaims(self._sql)
         self.upkeep = Upkeep(self._sql)
-        self._insert = self._sql(
-            "insert into $table (id, kind, queue, tenant, state, priority, run_at, attempts_max, payload, created_at, "
-            "idempotency_key, fingerprint) values (?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
-        )
+        self._batches = Batches(self._sql)
         self._by_id = self._sql("select $job from $table where id = ?")
         self._by_key = self._sql("select $job from $table where tenant = ? and kind = ? and idempotency_key = ?")
-        self._hook = self._sql("update $table set webhook = ? where id = ?")
-        self._claim = (
-            "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
-            "lease_until = ?, version = ?, started_at = ? where id in ($chosen) "
-            "returning priority, run_at, id, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence"
-        )
         self._claim_job = self._sql(
             "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
             "lease_until = ?, version = ?, started_at = ? where id = ? and state = 'pending' and run_at <= ? "
@@ -158,8 +153,8 @@ class Statements:
             "where id = ? and worker = ? and fence = ? and state = 'running' returning kind, version"
         )
         self._tally = self._sql(
-            "insert into $table_runs values (?1, ?2, ?3, ?4, 1, ?5, ?6) on conflict do update set runs = runs + 1, "
-            "seconds = seconds + ?5, updated_at = ?6"
+            "insert into $table_runs values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do update set "
+            "runs = runs + ?5, seconds = seconds + ?6, updated_at = ?7"
         )
         self._runs = self._sql("select version, kind, run_end, bucket, runs, seconds from $table_runs")
         self._forget = self._sql("delete from $table_runs where updated_at < ?")
@@ -202,6 +197,8 @@ class Statements:
         self, connection: Connection | sqlite3.Cursor, *, jobs: Sequence[NewJob], now: float
     ) -> list[Submission]:
         """See the port."""
+        if self._batches.insert(connection, jobs, now):
+            return [Submission(_new(job, now), created=True) for job in jobs]
         return [self._submit(connection, new, now) for new in jobs]
 
     def get(self, connection: Connection, *, job: JobId) -> Job | None:
@@ -220,17 +217,14 @@ class Statements:
         mine = () if split is None else (split.salt, split.share_basis_points, version == split.candidate)
         if any(demand.limits for demand in demands):
             choice = self._limited.choose(connection, demands, limit, now, _MINE if split else "", mine)
-            sql, wanted = self._claim_by_id(len(choice.ids)), list[Any](choice.ids)
+            due, wanted = self._sql(_BY_ID.replace("$places", ", ".join("?" * len(choice.ids)))), list[Any](choice.ids)
         else:
-            sql = self._claim_sql(len(demands), split is not None)
+            due = self._due(len(demands), split is not None)
             wanted = [value for demand in demands for value in (demand.queue, demand.kind, now, *mine, demand.limit)]
             wanted.append(limit)
-        rows = connection.execute(sql, (worker, lease_until, version, now, *wanted)).fetchall()
-        rows.sort()  # (priority, run_at, id, ...): "returning" promises no order
-        return [
-            Claim(id_, kind, queue, tenant, attempts, attempts_max, payload.encode(), created_at, worker, fence)
-            for _, _, id_, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence in rows
-        ]
+        return self._batches.claim(
+            connection, due, wanted, worker=worker, version=version, now=now, lease_until=lease_until
+        )
 
     def claim_jobs(
         self, connection: Connection, *, jobs: Sequence[JobId], worker: str, version: str | None, now: float,
@@ -267,11 +261,23 @@ class Statements:
 
     def settle(self, connection: Connection, *, settlements: Sequence[Settlement], now: float) -> list[bool]:
         """See the port."""
-        return [self._settle_one(connection, each, now) for each in settlements]
+        accepted, counts = [False] * len(settlements), Counts()
+        alike = {(each.id, each.worker, each.fence): at for at, each in enumerate(settlements)
+                 if each.event is Event.SUCCEED}  # fmt: skip
+        places = list(alike.values())
+        for version, kind, at in self._batches.succeed(connection, [settlements[place] for place in places], now):
+            seconds = settlements[places[at]].run_seconds
+            accepted[places[at]] = True
+            counts.add((version, kind, RunEnd.SUCCEEDED, duration_bucket(seconds)), seconds)
+        for at, each in enumerate(settlements):
+            if each.event is not Event.SUCCEED:
+                accepted[at] = self._settle_one(connection, each, now, counts)
+        self._write_counts(connection, counts, now)
+        return accepted
 
     def rescue(self, connection: Connection, *, limit: int, now: float) -> list[Rescue]:
         """See the port."""
-        rescues = []
+        rescues, counts = [], Counts()
         for id_, kind, worker, attempts, most, cancel, version, started_at in connection.execute(
             self._expired, (now, limit)
         ).fetchall():
@@ -279,8 +285,10 @@ class Statements:
             failure = Failure("worker_lost", "the worker that ran this job was lost", retryable=True)
             finished_at = now if state.terminal else None
             connection.execute(self._release, (state, _encode(failure).decode(), now, finished_at, id_))
-            self._count(connection, version, kind, RunEnd.LOST, now - started_at, now)
+            seconds = now - started_at
+            counts.add((version or "", kind, RunEnd.LOST, duration_bucket(seconds)), seconds)
             rescues.append(Rescue(id_, kind, state, worker, attempts))
+        self._write_counts(connection, counts, now)
         return rescues
 
     def report(self, connection: Connection, *, reports: Sequence[tuple[Claim, Progress]]) -> None:
@@ -356,35 +364,24 @@ class Statements:
         """See the port."""
         return tallies(connection.execute(self._runs))
 
-    def _settle_one(self, connection: Connection, settlement: Settlement, now: float) -> bool:
+    def _settle_one(self, connection: Connection, settlement: Settlement, now: float, counts: Counts) -> bool:
         row = connection.execute(self._settle, _settling(settlement, now)).fetchone()
         if row and (end := run_end(settlement.event, settlement.failure)):
-            self._count(connection, row[1], row[0], end, settlement.run_seconds, now)
+            seconds = settlement.run_seconds
+            counts.add((row[1] or "", row[0], end, duration_bucket(seconds)), seconds)
         return row is not None
 
-    def _count(
-        self, connection: Connection, version: str | None, kind: str, end: RunEnd, seconds: float, now: float
-    ) -> None:
-        connection.execute(self._tally, (version or "", kind, end, duration_bucket(seconds), seconds, now))
+    def _write_counts(self, connection: Connection, counts: Counts, now: float) -> None:
+        rows = [(*key, runs, counts.seconds[key], now) for key, runs in counts.runs.items()]
+        connection.executemany(self._tally, rows)
 
     def _sql(self, text: str) -> str:
         return text.replace("$table", self.table).replace("$job", _JOB)
 
     def _submit(self, connection: Connection | sqlite3.Cursor, new: NewJob, now: float) -> Submission:
-        run_at = now if new.run_at is None else new.run_at
-        inserted = connection.execute(
-            self._insert,
-            (new.id, new.kind, new.queue, new.tenant, new.priority, run_at, new.attempts_max, new.payload.decode(), now,
-             new.idempotency_key, new.fingerprint),
-        ).rowcount  # fmt: skip
-        if inserted:
-            if new.webhook is not None:
-                connection.execute(self._hook, (new.webhook, new.id))
-            job = Job(
-                new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority, run_at, 0, new.attempts_max,
-                new.payload, now, new.idempotency_key, new.fingerprint, webhook=new.webhook,
-            )  # fmt: skip
-            return Submission(job, created=True)
+        """One of a batch that met earlier jobs."""
+        if self._batches.insert(connection, [new], now):
+            return Submission(_new(new, now), created=True)
         earlier = connection.execute(self._by_key, (new.tenant, new.kind, new.idempotency_key)).fetchone()
         return Submission(_job(earlier or connection.execute(self._by_id, (new.id,)).fetchone()), created=False)
 
@@ -397,14 +394,18 @@ class Statements:
         allowed = [each for each in demands if f"pause:{each.queue}" not in rules] if rules else demands
         return None if split is None else _decode_split(split), allowed
 
-    def _claim_sql(self, demands: int, split: bool) -> str:
+    def _due(self, demands: int, split: bool) -> str:
         """Per demand a walk of the pending index that stops at its limit; together ordered and cut once more."""
         due = " union all ".join([_DUE.replace("$mine", _MINE if split else "")] * demands)
-        chosen = f"select id from ({due}) order by priority, run_at, id limit ?"  # noqa: S608 - constants
-        return self._claim.replace("$chosen", chosen).replace("$table", self.table)
+        return self._sql(f"select * from ({due}) order by priority, run_at, id limit ?")  # noqa: S608 - constants
 
-    def _claim_by_id(self, count: int) -> str:
-        return self._claim.replace("$chosen", ", ".join("?" * count)).replace("$table", self.table)
+
+def _new(new: NewJob, now: float) -> Job:
+    run_at = now if new.run_at is None else new.run_at
+    return Job(
+        new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority, run_at, 0, new.attempts_max,
+        new.payload, now, new.idempotency_key, new.fingerprint, webhook=new.webhook,
+    )  # fmt: skip
 
 
 def _settling(settlement: Settlement, now: float) -> tuple[Any, ...]:
