@@ -49,6 +49,30 @@ class FileSink:
             file.write(json.dumps(event) + "\n")
 
 
+class Sinks:
+    """Several sinks as one; each gets every event, whatever the others do."""
+
+    def __init__(self, *sinks: ErrorSink) -> None:
+        self._sinks = sinks
+
+    def deliver(self, event: dict[str, Any], error: BaseException) -> None:
+        """See :class:`ErrorSink`. Raises what the first one that failed raised."""
+        failures = []
+        for sink in self._sinks:
+            try:
+                sink.deliver(event, error)
+            except Exception as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]
+
+    def flush(self, timeout_seconds: float) -> None:
+        """Wait for those that hold something."""
+        for sink in self._sinks:
+            if hasattr(sink, "flush"):
+                sink.flush(timeout_seconds)
+
+
 class Capture:
     """
     Args:
@@ -90,6 +114,9 @@ class Capture:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.005)
+        flush = getattr(self._sink, "flush", None)
+        if flush is not None:
+            flush(max(0.0, deadline - time.monotonic()))
         return True
 
     def _has_quota(self, name: str, minute: int) -> bool:

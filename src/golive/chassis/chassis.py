@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from golive.chassis.addresses import TrustedProxies
 from golive.chassis.auth import Auth
 from golive.chassis.breaker import Breaker, BreakerRules, rule_faults
-from golive.chassis.capture import Capture, ErrorSink, FileSink
+from golive.chassis.capture import Capture, ErrorSink, FileSink, Sinks
 from golive.chassis.core import Core
 from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
@@ -44,6 +44,7 @@ from golive.timing import parse_duration
 
 if TYPE_CHECKING:
     from golive.chassis.pool import Pool
+    from golive.chassis.sentry import SentrySink
     from golive.chassis.stores.redisbreakers import RedisBreakers
     from golive.chassis.stores.redislink import RedisLink
 
@@ -83,7 +84,8 @@ class Chassis:
         self.cors = Cors(self.settings.cors) if self.settings.cors is not None else None
         self.limits = Limits(self)
         self.rates = RateLimits(self)
-        self.capture = Capture(FileSink(self.settings.error_file) if self.settings.error_file else None)
+        self.sentry: SentrySink | None = None
+        self.capture = Capture(self._error_sink())
         self.auth = Auth(self)
         near = self.settings.idempotency_store == "memory"
         self.once = Once(self, open_store(self), None if near else ResultCache())
@@ -357,6 +359,23 @@ class Chassis:
         """Share the process's *lifecycle* and *log*: the server was answering before this chassis was imported."""
         self.lifecycle, self.log, self.booted_by_server = lifecycle, log, True
 
+    def _error_sink(self) -> ErrorSink | None:
+        """The file, Sentry, both or none. A DSN that names no project is said and ends nothing."""
+        from golive.chassis.sentry import SentrySink, dsn_fault
+
+        settings = self.settings
+        sinks: list[ErrorSink] = []
+        if settings.error_file:
+            sinks.append(FileSink(settings.error_file))
+        fault = dsn_fault(settings.sentry_dsn) if settings.sentry_dsn else ""
+        if fault:
+            self.log.event("sentry_dsn", level="warning", message=f"sentry_dsn: {fault}. Nothing is sent.")
+        elif settings.sentry_dsn:
+            release = f"{settings.service}@{settings.version}"
+            self.sentry = SentrySink(settings.sentry_dsn, release=release, environment=settings.environment)
+            sinks.append(self.sentry)
+        return sinks[0] if len(sinks) == 1 else Sinks(*sinks) if sinks else None
+
     def _check_changed(self, check: Check) -> None:
         level = "info" if check.status == "pass" else "warning"
         self.log.event("check", level=level, check=check.name, status=check.status, output=check.output[:500])
@@ -389,6 +408,11 @@ class Chassis:
                 f"Unhandled errors {outcome} on their way to the error sink.",
                 source=lambda outcome=outcome: float(getattr(self.capture, outcome)),  # type: ignore[misc]
             )
+        metrics.counter(
+            "errors_undelivered_total",
+            "Captured errors that Sentry did not take.",
+            source=lambda: float(self.sentry.lost if self.sentry is not None else 0),
+        )
         self._check_status = metrics.gauge("health_check_status", "1 when the check passes.", ("check",))
         build = metrics.gauge("build_info", "The version that is running.", ("service", "version"))
         build.set(1.0, self.settings.service, self.settings.version)

@@ -213,6 +213,8 @@ class ChassisServer(uvicorn.Server):
         kind = type(error.cause).__name__ if error.cause is not None else "startup failed"
         self.front.chassis.lifecycle.fail(error.step, kind)
         self._log("boot_failed", level="error", phase=error.step, error=kind)
+        if error.cause is not None and not isinstance(error.cause, GoliveError):
+            self.front.chassis.capture.error(error.cause, phase=error.step)
         if isinstance(error.cause, GoliveError):
             self.failure = error.cause
         else:

@@ -60,6 +60,7 @@ class ChassisSettings:
         jwt_tenant_claim: the claim that names the tenant.
         api_key_hashes: ``name:sha256`` or ``name:sha256:scope scope`` for each accepted ``X-API-Key``.
         error_file: unhandled errors are appended here, one redacted JSON line each; empty for none.
+        sentry_dsn: unhandled errors are sent there, redacted, by a thread; empty for none.
         trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
         rate_limit: requests one address may make, such as ``"100/minute"``; empty for no limit.
         redis_url: a Redis or Valkey server that all processes share; limits are then counted there.
@@ -116,6 +117,7 @@ class ChassisSettings:
     jwt_tenant_claim: str = "tenant"
     api_key_hashes: tuple[str, ...] = field(default=(), repr=False)
     error_file: str = ""
+    sentry_dsn: str = field(default="", repr=False)
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     rate_limit: str = ""
     redis_url: str = field(default="", repr=False)

@@ -282,7 +282,7 @@ class Chassis(Section):
     redis_timeout: PositiveDuration = _seconds(0.05)
     rate_limit_on_store_error: Literal["local", "closed"] = "local"
     rate_limit_processes: Count = Field(default=1, ge=1, le=100_000)
-    sentry_dsn: str | None = None
+    sentry_dsn: str = ""
 
 
 class Database(Section):
