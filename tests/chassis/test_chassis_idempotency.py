@@ -228,10 +228,10 @@ async def test_i8_a_validation_error_is_not_kept(post, store):
 
 async def test_the_lease_is_renewed_while_the_handler_runs(post, store):
     """A slow handler keeps its key although the lease is shorter."""
-    shop = Shop(store, lease="300ms")
-    shop.seconds = 1.0
+    shop = Shop(store, lease="900ms")
+    shop.seconds = 1.6
     running = asyncio.create_task(post(shop))
-    await asyncio.sleep(0.7)
+    await asyncio.sleep(1.2)
     assert (await post(shop)).status == 409
     assert (await running).status == 201
     assert shop.runs == 1

@@ -131,10 +131,13 @@ class Core:
         try:
             counted = limits.counted(exchange, receive) if exchange.chunked else receive
             rules = found[1].idempotency if found is not None else None
-            if rules is None and limits.timeout_seconds is None:
+            if limits.timeout_seconds is not None:
+                await self._app_in_time(exchange, counted, rules, found[0] if found is not None else "")
+            elif rules is None:
                 await self.app(scope, counted, exchange.send)
             else:
-                await self._app_with_rules(exchange, counted, rules, found[0] if found is not None else "")
+                assert found is not None
+                await chassis.once.run(self.app, exchange, counted, rules, found[0])
             if not exchange.started:
                 raise RuntimeError("the app returned without an answer")
         except BaseException as error:
@@ -162,7 +165,7 @@ class Core:
         self._policies = PolicyTable(self.app)
         return self._policies
 
-    async def _app_with_rules(
+    async def _app_in_time(
         self, exchange: Exchange, receive: Receive, rules: IdempotencyRules | None, template: str
     ) -> None:
         """The app once per key, in time. An idempotent handler that is too slow goes on; its retry gets the result."""

@@ -24,6 +24,7 @@ from golive.chassis.types import Scope
 HEADER = b"idempotency-key"
 KEY_LENGTH_MAX = 255
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_PLAIN = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,255}")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 #: Answers that are not results: the next try may well succeed.
@@ -105,7 +106,12 @@ class IdempotencyStore(Protocol):
 
     Any exception means that the store is away. :class:`golive.testing.idempotency.IdempotencyStoreContract` is the
     specification.
+
+    Attributes:
+        bounded: calls end by themselves, because they wait for nobody or keep a budget of their own.
     """
+
+    bounded: bool
 
     async def begin(self, key: str, fingerprint: bytes, owner: str, lease_seconds: float) -> Record:
         """Take *key* if it is new, expired, or its lease has ended; otherwise say what holds it."""
@@ -136,6 +142,8 @@ def parse_key(values: list[bytes]) -> str:
     """
     if len(values) != 1:
         raise ValueError("Send one Idempotency-Key header.")
+    if _PLAIN.fullmatch(values[0]):
+        return values[0].decode("ascii")
     text = values[0].decode("latin-1").strip()
     quoted = _QUOTED.fullmatch(text)
     if text.startswith('"') and quoted is None:
@@ -168,8 +176,5 @@ def canonical(body: bytes) -> bytes:
 
 def _digest(*parts: bytes) -> bytes:
     """Lengths are part of it: ("a", "bc") and ("ab", "c") differ."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.digest()
+    lengths = ",".join([str(len(part)) for part in parts])
+    return hashlib.blake2b(b"".join((lengths.encode(), b":", *parts)), digest_size=16).digest()

@@ -14,11 +14,10 @@ ends. A process that dies after its work and before storing the answer: the retr
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -35,13 +34,16 @@ from golive.chassis.idempotency import (
 )
 from golive.chassis.idempotencycache import ResultCache
 from golive.chassis.limits import Refusal
-from golive.chassis.recorder import Recorder, Renewal
-from golive.chassis.types import ASGIApp, Message, Receive, Scope
+from golive.chassis.recorder import Recorder, Renewals
+from golive.chassis.requestid import new_request_id
+from golive.chassis.types import ASGIApp, Message, Receive
 from golive.errors import ConfigError
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
     from golive.chassis.exchange import Exchange
+
+AnyT = TypeVar("AnyT")
 
 #: The others are idempotent by definition (RFC 9110, section 9.2.2).
 METHODS = ("POST", "PATCH")
@@ -85,8 +87,11 @@ class Once:
     def __init__(self, chassis: Chassis, store: IdempotencyStore, cache: ResultCache | None) -> None:
         self.store = store
         self.cache = cache
+        self._chassis = chassis
+        self._bounded = getattr(store, "bounded", False)
         self._tenants: set[str] = set()
         self._unsettled: set[asyncio.Task[None]] = set()
+        self._renewals: dict[float, Renewals] = {}
         metrics = chassis.metrics
         self._duplicates = metrics.counter("ingest_dedup_total", "Duplicates not run again.", ("tenant", "source"))
         self._errors = metrics.counter("idempotency_store_errors_total", "Calls that the store failed.")
@@ -99,7 +104,12 @@ class Once:
     ) -> None:
         """Serve *exchange* by *app*, or by what *app* answered before."""
         scope = exchange.scope
-        lines = [value for name, value in scope["headers"] if name == HEADER]
+        lines, content_type = [], b""
+        for name, value in scope["headers"]:
+            if name == HEADER:
+                lines.append(value)
+            elif name == b"content-type" and not content_type:
+                content_type = value
         if scope["method"] not in METHODS or not (lines or rules.required or rules.derive):
             await app(scope, receive, exchange.send)
             return
@@ -112,7 +122,7 @@ class Once:
             link = {b"link": _MISSING_LINK}
             await exchange.refuse(Refusal(400, "This route needs an Idempotency-Key.", headers=link), close=False)
             return
-        await self._run_keyed(app, exchange, receive, rules, template, key)
+        await self._run_keyed(app, exchange, receive, rules, template, key, content_type)
 
     async def within(self, connection: Any) -> None:
         """
@@ -142,7 +152,14 @@ class Once:
         await self.store.close()
 
     async def _run_keyed(
-        self, app: ASGIApp, exchange: Exchange, receive: Receive, rules: IdempotencyRules, template: str, key: str
+        self,
+        app: ASGIApp,
+        exchange: Exchange,
+        receive: Receive,
+        rules: IdempotencyRules,
+        template: str,
+        key: str,
+        content_type: bytes,
     ) -> None:
         scope = exchange.scope
         body = await _read_body(receive)
@@ -150,9 +167,9 @@ class Once:
             return  # the caller hung up before it had said what it wants
         tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
         compared = body if key else canonical(body)
-        mark = fingerprint(exchange.path, scope.get("query_string", b""), _content_type(scope), compared)
+        mark = fingerprint(exchange.path, scope.get("query_string", b""), content_type, compared)
         name = store_key(template, scope["method"], tenant, key or f"derived {mark.hex()}")
-        owner = os.urandom(12).hex()
+        owner = new_request_id()
         try:
             record = await self._begin(rules, name, mark, owner)
         except Exception:
@@ -163,13 +180,28 @@ class Once:
                 await self._refuse(exchange, 503, "The service cannot tell whether this was done already.", 1)
             return
         if record.mine:
-            await asyncio.shield(self._run_first(app, exchange, rules, name, owner, mark, body, (tenant, template)))
+            first = self._run_first(app, exchange, rules, name, owner, mark, body, (tenant, template))
+            await (asyncio.shield(first) if self._may_be_cancelled else first)
         elif record.fingerprint != mark:
             await self._refuse(exchange, 422, "This Idempotency-Key was used for a different request.")
         elif not record.done:
             await self._refuse(exchange, 409, "A request with this Idempotency-Key is running.", 1)
         else:
             await self._duplicate(exchange, rules, record.saved, (tenant, template))
+
+    @property
+    def _may_be_cancelled(self) -> bool:
+        """
+        Whether a task is cancelled although its work should go on: by a time limit, or by a server that does so when
+        the caller hangs up. Ours cancels only what outlived the shutdown, and a task of its own costs.
+        """
+        return not self._chassis.booted_by_server or self._chassis.limits.timeout_seconds is not None
+
+    async def _in_time(self, call: Awaitable[AnyT]) -> AnyT:
+        if self._bounded:
+            return await call
+        async with asyncio.timeout(STORE_SECONDS):
+            return await call
 
     async def _begin(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
         """Begin, or with ``wait`` look again until the one that runs has ended."""
@@ -193,8 +225,7 @@ class Once:
 
     async def _begin_once(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
         try:
-            async with asyncio.timeout(STORE_SECONDS):
-                return await self.store.begin(name, mark, owner, rules.lease_seconds)
+            return await self._in_time(self.store.begin(name, mark, owner, rules.lease_seconds))
         except BaseException:  # it may have taken the key all the same, for a run that will not be
             self._again(lambda: self.store.release(name, owner), rules.lease_seconds)
             raise
@@ -211,7 +242,8 @@ class Once:
         labels: tuple[str, str],
     ) -> None:
         recorder = Recorder(exchange, rules.response_max_bytes)
-        renewal = Renewal(rules.lease_seconds, lambda: self._renew(rules, name, owner))
+        renewals = self._renewals_of(rules.lease_seconds)
+        renewals.begin(owner, name)
         run = _Run(name, owner, rules.ttl_seconds)
         _running.set(run)
         kept = False
@@ -223,7 +255,7 @@ class Once:
             if not run.beaten:
                 raise
         finally:
-            renewal.cancel()
+            renewals.end(owner)
             if not kept:
                 await self._forget(name, owner)
         if run.beaten:
@@ -242,8 +274,7 @@ class Once:
                 self.cache.put(name, Record(mark, owner, False, True, saved, rules.ttl_seconds))
 
         try:
-            async with asyncio.timeout(STORE_SECONDS):
-                await finish()
+            await self._in_time(finish())
         except Exception:  # the work is done and cannot be undone; the lease protects until it ends
             self._errors.inc()
             self._again(finish, rules.lease_seconds)
@@ -255,12 +286,21 @@ class Once:
         except Exception:  # the lease will end by itself
             self._errors.inc()
 
-    async def _renew(self, rules: IdempotencyRules, name: str, owner: str) -> None:
-        """Extend the lease of a handler that is still running."""
+    def _renewals_of(self, lease_seconds: float) -> Renewals:
         try:
-            await self.store.renew(name, owner, rules.lease_seconds)
-        except Exception:
-            self._errors.inc()
+            return self._renewals[lease_seconds]
+        except KeyError:
+            return self._renewals.setdefault(lease_seconds, Renewals(lease_seconds, self._renewer(lease_seconds)))
+
+    def _renewer(self, lease_seconds: float) -> Callable[[str, str], Awaitable[None]]:
+        async def renew(name: str, owner: str) -> None:
+            """Extend the lease of a handler that is still running."""
+            try:
+                await self.store.renew(name, owner, lease_seconds)
+            except Exception:
+                self._errors.inc()
+
+        return renew
 
     def _again(self, work: Callable[[], Awaitable[object]], seconds: float) -> None:
         """Try *work* in the background until it succeeds, for at most *seconds*."""
@@ -334,7 +374,3 @@ def _replayed_body(body: bytes) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive
-
-
-def _content_type(scope: Scope) -> bytes:
-    return next((bytes(value) for name, value in scope["headers"] if name == b"content-type"), b"")

@@ -106,6 +106,7 @@ class MemoryStore:
         return decision
 
 
+@lru_cache(maxsize=8192)
 def caller_key(rule: Rule, place: str, caller: str) -> str:
     """The store's key: the rule with its numbers, so that a changed rule begins afresh, the place and the caller."""
     if len(caller) > KEY_LENGTH_MAX or not caller.isprintable() or " " in caller:

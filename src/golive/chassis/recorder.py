@@ -24,66 +24,86 @@ _NOT_REPLAYED = frozenset(
 )  # fmt: skip
 
 
-class Renewal:
+class Renewals:
     """
-    Extends a lease three times per its length, until cancelled. A timer, because most handlers end before the first.
+    Extends the leases of handlers that still run, three times per their length.
+
+    One timer for all leases of one length: most handlers end before it rings, and a timer for each would cost every
+    request. It stops when it finds nobody.
 
     Args:
-        lease_seconds: of the lease.
-        renew: extends it; does not raise.
+        lease_seconds: how long a lease is.
+        renew: extends the lease of a key and its owner; does not raise.
     """
 
-    def __init__(self, lease_seconds: float, renew: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, lease_seconds: float, renew: Callable[[str, str], Awaitable[None]]) -> None:
         self._every = lease_seconds / 3
         self._renew = renew
-        self._loop = asyncio.get_running_loop()
-        self._task: asyncio.Future[None] | None = None
-        self._timer = self._loop.call_later(self._every, self._due)
+        self._running: dict[str, str] = {}
+        self._tasks: set[asyncio.Future[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def cancel(self) -> None:
+    def begin(self, owner: str, name: str) -> None:
+        """*owner* runs the key *name* from now on."""
+        self._running[owner] = name
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every, self._due)
+
+    def end(self, owner: str) -> None:
         """The handler has ended."""
-        self._timer.cancel()
+        del self._running[owner]
 
     def _due(self) -> None:
-        self._task = asyncio.ensure_future(self._renew())
-        self._timer = self._loop.call_later(self._every, self._due)
+        self._timer = None
+        if not self._running:
+            return
+        for owner, name in self._running.items():
+            task = asyncio.ensure_future(self._renew(name, owner))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._due)
 
 
 class Recorder:
     """The first answer: held until it is stored, or passed on at once when it is too long or endless to keep."""
 
+    __slots__ = ("_bytes_max", "_exchange", "_messages", "_passing", "_size", "status")
+
     def __init__(self, exchange: Exchange, bytes_max: int) -> None:
         self._exchange = exchange
         self._bytes_max = bytes_max
         self._messages: list[Message] = []
-        self._body = bytearray()
+        self._size = 0
         self._passing = False
         self.status = 0
-        self._headers: list[tuple[bytes, bytes]] = []
 
     async def send(self, message: Message) -> None:
         """What the app is given instead of the real ``send``."""
+        self._messages.append(message)
         if message["type"] == "http.response.start":
-            self.status, self._headers = message["status"], list(message.get("headers", ()))
+            self.status = message["status"]
             if self.status == 500:
                 self._exchange.raised_try_later()  # now, while the exception is being handled
-            self._passing = any(
-                name.lower() == b"content-type" and b"event-stream" in value for name, value in self._headers
-            )
-        elif message["type"] == "http.response.body":
-            self._body += message.get("body", b"")
-        self._messages.append(message)
-        if self._passing or len(self._body) > self._bytes_max:
+            for name, value in message.get("headers", ()):
+                if b"event-stream" in value and name.lower() == b"content-type":
+                    self._passing = True
+        else:
+            self._size += len(message.get("body", b""))
+        if self._passing or self._size > self._bytes_max:
             self._passing = True
-            self._body.clear()
             await self.deliver()
 
     def saved(self) -> bytes | None:
         """The answer, encoded to be given again; None when it was passed on."""
         if self._passing:
             return None
-        headers = [(name, value) for name, value in self._headers if name.lower() not in _NOT_REPLAYED]
-        return msgspec.msgpack.encode(Saved(self.status, headers, bytes(self._body)))
+        headers, parts = [], []
+        for message in self._messages:
+            if message["type"] == "http.response.start":
+                headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in _NOT_REPLAYED]
+            elif message["type"] == "http.response.body":
+                parts.append(message.get("body", b""))
+        return msgspec.msgpack.encode(Saved(self.status, headers, b"".join(parts)))
 
     async def deliver(self) -> None:
         """Send what is held."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from golive.chassis.idempotency import Record
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, gc=False):  # a hundred thousand of them, and no collector that walks them all
     fingerprint: bytes
     owner: str
     done: bool
@@ -27,6 +27,8 @@ class MemoryIdempotencyStore:
             (MemoryError), because forgetting a live one would run a request twice.
         now: the clock, in seconds; monotonic, so that a clock that steps ends no lease.
     """
+
+    bounded = True
 
     def __init__(self, keys_max: int = 100_000, now: Callable[[], float] = time.monotonic) -> None:
         self._entries: dict[str, _Entry] = {}

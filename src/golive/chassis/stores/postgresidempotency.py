@@ -99,6 +99,8 @@ class PostgresIdempotencyStore:
     Raises: ConfigError when asyncpg is not installed.
     """
 
+    bounded = False
+
     def __init__(self, url: str) -> None:
         self._line = Line(url)
         self._ready = False

@@ -57,6 +57,8 @@ _RELEASE = _script(f"{_FENCE} return redis.call('DEL', KEYS[1])")
 class RedisIdempotencyStore:
     """See :class:`golive.chassis.idempotency.IdempotencyStore`, and :class:`RedisLink` for when the server is away."""
 
+    bounded = True
+
     def __init__(self, link: RedisLink) -> None:
         self._link = link
 

@@ -49,6 +49,8 @@ class SqliteIdempotencyStore:
         now: Unix time in seconds; the processes of one machine share its clock.
     """
 
+    bounded = False
+
     def __init__(self, path: Path | str, now: Callable[[], float] = time.time) -> None:
         self._path = str(path)
         self._now = now
