@@ -12,9 +12,11 @@ import hashlib
 import hmac
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
-from golive.chassis.jwt import SECRET_BYTES_MIN, Hs256Verifier, TokenError
+from golive.chassis.jwks import KeySet, PublicKeyVerifier, UnknownKeyError
+from golive.chassis.jwt import SECRET_BYTES_MIN, ClaimRules, Hs256Verifier, TokenError, header_of
 from golive.chassis.limits import Refusal
 from golive.chassis.types import Scope
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 DOCUMENTATION_PATHS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 
 _CREDENTIALS = (b"authorization", b"x-api-key")
-_HASHED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):([0-9a-f]{64})(?::([!-~ ]*))?")
+_HASHED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64})(?:@([A-Za-z0-9_.-]{1,64}))?:([0-9a-f]{64})(?::([!-~ ]*))?")
+
+#: Not an answer: the caller of :meth:`Auth.admit` asks :meth:`Auth.admit_with_new_keys` instead.
+FETCH_KEYS = Refusal(503, "The service cannot verify tokens at the moment.", 10)
 
 
 class Principal(NamedTuple):
@@ -36,7 +41,7 @@ class Principal(NamedTuple):
 
     Attributes:
         subject: the token's ``sub``, or the name of the API key.
-        tenant: the token's tenant claim, empty if it has none.
+        tenant: the token's tenant claim, or the API key's; empty if it has none.
         scopes: what it may do.
         kind: ``"jwt"`` or ``"api-key"``.
     """
@@ -65,9 +70,18 @@ def auth_faults(settings: ChassisSettings) -> list[str]:
     for number, entry in enumerate(settings.api_key_hashes, start=1):
         if not _HASHED_KEY.fullmatch(entry):
             faults.append(f"api_key_hashes: entry {number}: expected name:sha256 or name:sha256:scope scope.")
-    if settings.require_auth and not settings.jwt_secret and not settings.api_key_hashes:
-        faults.append("require_auth: nothing to verify with. Set jwt_secret or api_key_hashes.")
+    if settings.require_auth and not can_verify(settings):
+        faults.append("require_auth: nothing to verify with. Set jwt_secret, jwks_url or api_key_hashes.")
+    url = settings.jwks_url
+    allowed = ("https://",) if settings.environment == "production" else ("https://", "http://")
+    if url and not (url.startswith(allowed) and urlsplit(url).hostname):
+        faults.append(f"jwks_url: expected {' or '.join(allowed)}..., got {url[:80]!r}.")
     return faults
+
+
+def can_verify(settings: ChassisSettings) -> bool:
+    """Whether there is anything to verify credentials with."""
+    return bool(settings.jwt_secret or settings.jwks_url or settings.api_key_hashes)
 
 
 class Auth:
@@ -79,21 +93,31 @@ class Auth:
         self._hides_documentation = settings.environment == "production"
         self._tenant_claim = settings.jwt_tenant_claim
         self._realm = settings.service.replace("\\", "").replace('"', "")
-        self._verifier = None
-        if settings.jwt_secret:
-            self._verifier = Hs256Verifier(
-                settings.jwt_secret.encode(),
-                issuer=settings.jwt_issuer,
-                audience=settings.jwt_audience,
-                leeway_seconds=settings.jwt_leeway.total_seconds(),
-            )
+        rules = ClaimRules(
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            leeway_seconds=settings.jwt_leeway.total_seconds(),
+        )
+        self._shared = Hs256Verifier(settings.jwt_secret.encode(), rules) if settings.jwt_secret else None
+        self.key_set = KeySet(chassis, settings.jwks_url) if settings.jwks_url else None
+        self._public = PublicKeyVerifier(self.key_set, rules) if self.key_set is not None else None
         self._keys = [_read_hashed(entry) for entry in settings.api_key_hashes]
-        self._verifies = bool(self._verifier or self._keys)
+        self._verifies = can_verify(settings)
         self.active = self._verifies or self._hides_documentation
         self._failures = chassis.metrics.counter("auth_failures_total", "Requests not let in.", ("reason",))
 
+    async def admit_with_new_keys(self, scope: Scope, path: str, policy: Policy | None) -> Refusal | None:
+        """As :meth:`admit`, after the provider was asked for its keys: at most once in ten seconds, for everybody."""
+        assert self.key_set is not None, "admit said so"
+        await self.key_set.refresh()
+        refusal = self.admit(scope, path, policy)
+        if refusal is not FETCH_KEYS or not self.key_set.keys:
+            return refusal
+        error = AuthError("invalid_token", "the token's key is not known")
+        return self._refuse(error, hidden=self._hides_documentation and path in DOCUMENTATION_PATHS)
+
     def admit(self, scope: Scope, path: str, policy: Policy | None) -> Refusal | None:
-        """Put the principal into *scope*, or say why the request may not pass."""
+        """Put the principal into *scope*, or say why the request may not pass; :data:`FETCH_KEYS` says neither."""
         scopes = policy.scopes if policy is not None else ()
         needed = bool(scopes) or (self._required and not (policy is not None and policy.public))
         hidden = self._hides_documentation and path in DOCUMENTATION_PATHS
@@ -101,6 +125,8 @@ class Auth:
             return Refusal(404, "") if hidden else None
         try:
             principal = self.principal(scope)
+        except UnknownKeyError:
+            return FETCH_KEYS
         except AuthError as error:
             if not needed and not hidden and not error.error:
                 return None
@@ -109,12 +135,15 @@ class Auth:
         missing = [name for name in scopes if name not in principal.scopes]
         return self._forbid(missing) if missing else None
 
-    def admits_websocket(self, scope: Scope) -> bool:
+    async def admits_websocket(self, scope: Scope) -> bool:
         """Whether a websocket may open: the same credentials, in the headers of its handshake."""
-        return self.admit(scope, "", None) is None
+        refusal = self.admit(scope, "", None)
+        if refusal is FETCH_KEYS:
+            refusal = await self.admit_with_new_keys(scope, "", None)
+        return refusal is None
 
     def principal(self, scope: Scope) -> Principal:
-        """Who asks. Raises: AuthError when there are no credentials or they prove nothing."""
+        """Who asks. Raises: AuthError when there are no credentials or they prove nothing; UnknownKeyError."""
         given = [pair for pair in scope["headers"] if pair[0] in _CREDENTIALS]
         if not given:
             raise AuthError("", "credentials are missing")
@@ -125,15 +154,23 @@ class Auth:
 
     def _from_token(self, value: bytes) -> Principal:
         scheme, _, token = value.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or self._verifier is None:
+        if scheme.lower() != "bearer" or not (self._shared or self._public):
             raise AuthError("", "a bearer token is missing")  # another scheme is the app's own business
         try:
-            claims = self._verifier.verify(token.strip(), time.time())
+            claims = self._claims(token.strip())
+        except UnknownKeyError:
+            raise
         except TokenError as error:
             raise AuthError("invalid_token", str(error)) from None
-        granted = claims.get("scope", "")
-        scopes = frozenset(granted.split()) if isinstance(granted, str) else frozenset()
-        return Principal(str(claims.get("sub", "")), str(claims.get(self._tenant_claim, "")), scopes, "jwt")
+        return Principal(str(claims.get("sub", "")), _tenant(claims, self._tenant_claim), _scopes(claims), "jwt")
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """HS256 is the shared secret's alone, everything else the public keys': neither can stand in for the other."""
+        verifier = self._public
+        if verifier is None or (self._shared is not None and header_of(token).get("alg") == "HS256"):
+            assert self._shared is not None, "one of the two is there"
+            return self._shared.verify(token, time.time())
+        return verifier.verify(token, time.time())
 
     def _from_key(self, value: bytes) -> Principal:
         """Every configured key is compared, so that time tells nothing about which one was near."""
@@ -182,7 +219,28 @@ def tenant_of(scope: Scope) -> str | None:
     return principal.tenant if principal is not None else None
 
 
+def _tenant(claims: dict[str, Any], path: str) -> str:
+    """The claim at *path*, whose dots lead into objects: ``app_metadata.tenant``."""
+    value: Any = claims.get(path)
+    if value is None:
+        value = claims
+        for part in path.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _scopes(claims: dict[str, Any]) -> frozenset[str]:
+    """``scope`` of RFC 8693, a text, or what providers send instead: ``scp``, a list."""
+    granted: set[str] = set()
+    for name in ("scope", "scp"):
+        value = claims.get(name, "")
+        parts = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
+        granted.update(part for part in parts if isinstance(part, str))
+    return frozenset(granted)
+
+
 def _read_hashed(entry: str) -> tuple[Principal, bytes]:
     match = _HASHED_KEY.fullmatch(entry)
     assert match is not None, "the settings check this"
-    return Principal(match[1], "", frozenset((match[3] or "").split()), "api-key"), bytes.fromhex(match[2])
+    name, tenant, digest, scopes = match.groups()
+    return Principal(name, tenant or "", frozenset((scopes or "").split()), "api-key"), bytes.fromhex(digest)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from golive.chassis.addresses import TrustedProxies
-from golive.chassis.auth import Auth
+from golive.chassis.auth import Auth, can_verify
 from golive.chassis.breaker import Breaker, BreakerRules, rule_faults
 from golive.chassis.capture import Capture, ErrorSink, FileSink, Sinks
 from golive.chassis.core import Core
@@ -169,8 +169,8 @@ class Chassis:
 
         Raises: ConfigError when there is nothing to verify credentials with, or no scope is named.
         """
-        if not scopes or not (self.settings.jwt_secret or self.settings.api_key_hashes):
-            raise ConfigError("requires: expected scopes, and jwt_secret or api_key_hashes to verify with.")
+        if not scopes or not can_verify(self.settings):
+            raise ConfigError("requires: expected scopes, and jwt_secret, jwks_url or api_key_hashes to verify with.")
 
         def register(endpoint: AnyT) -> AnyT:
             mark(endpoint, scopes=scopes)
@@ -335,6 +335,8 @@ class Chassis:
         self.lifecycle.serve()
         self.checks.start()
         self.watchdog.start()
+        if self.auth.key_set is not None:
+            self.auth.key_set.fetch_ahead()
 
     def stop_background(self) -> None:
         """Stop the checks and the watchdog, and leave the shared stores."""

@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from golive.chassis import requestid
+from golive.chassis.auth import FETCH_KEYS
 from golive.chassis.exchange import Exchange
 from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
@@ -155,7 +156,10 @@ class Core:
         if rates.everywhere is not None:
             refusal = await rates.take(exchange, rates.everywhere, by_address, "")
         if refusal is None and auth.active:
-            refusal = auth.admit(exchange.scope, exchange.path, found[1] if found is not None else None)
+            policy = found[1] if found is not None else None
+            refusal = auth.admit(exchange.scope, exchange.path, policy)
+            if refusal is FETCH_KEYS:
+                refusal = await auth.admit_with_new_keys(exchange.scope, exchange.path, policy)
         if refusal is None and found is not None and found[1].limits:
             refusal = await rates.of_route(exchange, *found)
         return refusal
@@ -212,7 +216,9 @@ class Core:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         lifecycle = self.chassis.lifecycle
-        if not lifecycle.admitting or (self.chassis.auth.active and not self.chassis.auth.admits_websocket(scope)):
+        if not lifecycle.admitting or (
+            self.chassis.auth.active and not await self.chassis.auth.admits_websocket(scope)
+        ):
             code, reason = (1008, "not authenticated") if lifecycle.admitting else (1012, "service restart")
             await receive()
             await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -1,9 +1,8 @@
 """
-JSON web tokens signed with a shared secret (HS256), verified; nothing else.
+JSON web tokens: their parts, the rules every token meets, and those signed with a shared secret (HS256).
 
 The algorithm is ours, not the token's: a header that names another one, ``none`` included, is refused before anything
-is computed. Left
-out: public-key algorithms and key sets, which need a cryptography library.
+is computed. Public keys are :mod:`golive.chassis.jwks`, which needs a cryptography library.
 Source: RFC 7515 (JWS), RFC 7519 (claims), RFC 8725 (best practice).
 """
 
@@ -26,21 +25,45 @@ class TokenError(Exception):
     """The token proves nothing; the message may be told to the caller."""
 
 
-class Hs256Verifier:
+class ClaimRules:
     """
+    What a token must say, whoever signed it.
+
     Args:
-        secret: at least :data:`SECRET_BYTES_MIN` bytes.
         issuer: the ``iss`` a token must have; empty for any.
         audience: what must be in ``aud``; empty for any.
         leeway_seconds: clocks may differ by this much.
     """
 
-    def __init__(self, secret: bytes, *, issuer: str, audience: str, leeway_seconds: float) -> None:
-        assert len(secret) >= SECRET_BYTES_MIN, "the settings check this"
-        self._secret = secret
+    def __init__(self, *, issuer: str, audience: str, leeway_seconds: float) -> None:
         self._issuer = issuer
         self._audience = audience
         self._leeway = leeway_seconds
+
+    def check(self, claims: dict[str, Any], now: float) -> None:
+        """Raises: TokenError when it is expired, not yet valid, or meant for somebody else. *now* is Unix time."""
+        if _time(claims, "exp", required=True) + self._leeway <= now:
+            raise TokenError("the token has expired")
+        if _time(claims, "nbf", required=False) - self._leeway > now:
+            raise TokenError("the token is not valid yet")
+        if self._issuer and claims.get("iss") != self._issuer:
+            raise TokenError("the token's issuer is not accepted")
+        audience = claims.get("aud")
+        if self._audience and self._audience not in (audience if isinstance(audience, list) else [audience]):
+            raise TokenError("the token is for another audience")
+
+
+class Hs256Verifier:
+    """
+    Args:
+        secret: at least :data:`SECRET_BYTES_MIN` bytes.
+        rules: what the claims must say.
+    """
+
+    def __init__(self, secret: bytes, rules: ClaimRules) -> None:
+        assert len(secret) >= SECRET_BYTES_MIN, "the settings check this"
+        self._secret = secret
+        self._rules = rules
 
     def verify(self, token: str, now: float) -> dict[str, Any]:
         """
@@ -50,32 +73,30 @@ class Hs256Verifier:
             now: Unix time in seconds.
         Raises: TokenError when it is malformed, not signed by us, expired, not yet valid, or meant for somebody else.
         """
-        parts = token.split(".")
-        if len(parts) != 3 or len(token) > TOKEN_LENGTH_MAX:
-            raise TokenError("the token is malformed")
-        header = _object(parts[0])
-        if header.get("alg") != "HS256" or "crit" in header:
+        if header_of(token).get("alg") != "HS256":
             raise TokenError("the token's algorithm is not accepted")
-        expected = hmac.digest(self._secret, f"{parts[0]}.{parts[1]}".encode(), "sha256")
-        if not hmac.compare_digest(expected, _bytes(parts[2])):
+        signed, _, signature = token.rpartition(".")
+        expected = hmac.digest(self._secret, signed.encode(), "sha256")
+        if not hmac.compare_digest(expected, _bytes(signature)):
             raise TokenError("the token's signature is wrong")
-        claims = _object(parts[1])
-        self._check_times(claims, now)
-        self._check_parties(claims)
+        claims = claims_of(token)
+        self._rules.check(claims, now)
         return claims
 
-    def _check_times(self, claims: dict[str, Any], now: float) -> None:
-        if _time(claims, "exp", required=True) + self._leeway <= now:
-            raise TokenError("the token has expired")
-        if _time(claims, "nbf", required=False) - self._leeway > now:
-            raise TokenError("the token is not valid yet")
 
-    def _check_parties(self, claims: dict[str, Any]) -> None:
-        if self._issuer and claims.get("iss") != self._issuer:
-            raise TokenError("the token's issuer is not accepted")
-        audience = claims.get("aud")
-        if self._audience and self._audience not in (audience if isinstance(audience, list) else [audience]):
-            raise TokenError("the token is for another audience")
+def header_of(token: str) -> dict[str, Any]:
+    """The header, which nobody has vouched for yet. Raises: TokenError when malformed, or with demands of its own."""
+    if token.count(".") != 2 or len(token) > TOKEN_LENGTH_MAX:
+        raise TokenError("the token is malformed")
+    header = _object(token.partition(".")[0])
+    if "crit" in header or "b64" in header:
+        raise TokenError("the token's algorithm is not accepted")
+    return header
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims, to be used after the signature was checked. Raises: TokenError when malformed."""
+    return _object(token.split(".")[1])
 
 
 def _bytes(part: str) -> bytes:

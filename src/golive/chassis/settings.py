@@ -55,10 +55,12 @@ class ChassisSettings:
         access_log: write one JSON line per request.
         require_auth: every route needs credentials, except those marked public; probes never do.
         jwt_secret: verifies bearer tokens signed with HS256; at least 32 bytes.
+        jwks_url: where an identity provider publishes the keys of bearer tokens signed with RSA, ECDSA or Ed25519.
         jwt_issuer, jwt_audience: what tokens must name; empty for any.
         jwt_leeway: by how much clocks may differ.
-        jwt_tenant_claim: the claim that names the tenant.
-        api_key_hashes: ``name:sha256`` or ``name:sha256:scope scope`` for each accepted ``X-API-Key``.
+        jwt_tenant_claim: the claim that names the tenant; dots lead into objects (``app_metadata.tenant``).
+        api_key_hashes: ``name:sha256``, ``name@tenant:sha256`` or ``name:sha256:scope scope`` for each accepted
+            ``X-API-Key``.
         error_file: unhandled errors are appended here, one redacted JSON line each; empty for none.
         sentry_dsn: unhandled errors are sent there, redacted, by a thread; empty for none.
         trusted_proxies: addresses and networks whose X-Forwarded-For and -Proto are believed.
@@ -111,6 +113,7 @@ class ChassisSettings:
     access_log: bool = True
     require_auth: bool = False
     jwt_secret: str = field(default="", repr=False)
+    jwks_url: str = ""
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_leeway: timedelta = timedelta(seconds=30)

@@ -266,6 +266,7 @@ class Chassis(Section):
     cors_max_age: PositiveDuration = _seconds(600)
     require_auth: Switch = False
     jwt_secret: str = ""
+    jwks_url: str = ""
     jwt_issuer: str = ""
     jwt_audience: str = ""
     jwt_leeway: Duration = _seconds(30)

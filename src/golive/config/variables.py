@@ -99,6 +99,8 @@ ALIASES: dict[str, tuple[Path, Reader]] = {
     "CORS_ALLOW_CREDENTIALS": (("chassis", "cors_credentials"), _text),
     "REQUIRE_AUTH": (("chassis", "require_auth"), _text),
     "JWT_SECRET": (("chassis", "jwt_secret"), _text),
+    "SUPABASE_JWT_SECRET": (("chassis", "jwt_secret"), _text),
+    "JWKS_URL": (("chassis", "jwks_url"), _text),
     "JWT_ISSUER": (("chassis", "jwt_issuer"), _text),
     "JWT_AUDIENCE": (("chassis", "jwt_audience"), _text),
     "API_KEY_HASHES": (("chassis", "api_key_hashes"), _list),
