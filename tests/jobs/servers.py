@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,16 +34,34 @@ def valkey(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def aws() -> Iterator[str]:
-    """moto's server in a thread; its URL. Region and credentials are in the environment by then (``conftest``)."""
-    from moto.server import ThreadedMotoServer
+    """
+    moto over HTTP; its URL. Region and credentials are in the environment by then (``conftest``).
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
+    moto looks and writes without a lock; DynamoDB does one write on an item at a time, and so does this server.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Quiet(WSGIRequestHandler):
+        def log(self, *_: object) -> None:
+            pass
+
+    moto, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def application(environ: dict[str, object], start: object) -> object:
+        if not str(environ.get("HTTP_X_AMZ_TARGET", "")).startswith("DynamoDB"):
+            return moto(environ, start)
+        with one_at_a_time:
+            return moto(environ, start)
+
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        _, port = server.get_host_and_port()
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{server.port}"
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
 
 
 def _accepts(port: int) -> bool:

@@ -24,7 +24,9 @@ async def claimed(store: JobStore, version: str | None, limit: int = 500) -> lis
 
 
 class SplitContract:
-    """Subclass it beside :class:`JobStoreContract`."""
+    """Subclass it beside :class:`JobStoreContract`. *jobs_many* is how many jobs "many" are: fewer on a slow double."""
+
+    jobs_many = 200
 
     async def advance(self, store: JobStore, seconds: float) -> None:
         """As in :class:`JobStoreContract`."""
@@ -43,7 +45,7 @@ class SplitContract:
 
     async def test_each_job_belongs_to_exactly_one_side(self, store: JobStore) -> None:
         """By the bucket of its id, the same in every store; whoever has no version is not the candidate."""
-        ids = [job.job.id for job in await submit_all(store, [new_job() for _ in range(300)])]
+        ids = [job.job.id for job in await submit_all(store, [new_job() for _ in range(self.jobs_many)])]
         split = Split("v2", 2_500, "salt: ü")
         await store.set_split(split)
         assert await store.split() == split
@@ -52,7 +54,7 @@ class SplitContract:
         assert {each.id for each in canary} == theirs
         assert {each.id for each in stable} == set(ids) - theirs
         assert unversioned == []
-        assert 20 <= len(theirs) <= 150
+        assert self.jobs_many // 15 <= len(theirs) <= self.jobs_many // 2
 
     async def test_the_ends_of_the_share_are_nothing_and_everything(self, store: JobStore) -> None:
         """At 0 the candidate gets none, at 10,000 the others get none; the change holds from the next claim on."""
@@ -77,7 +79,7 @@ class SplitContract:
 
     async def test_a_share_that_grows_keeps_the_jobs_it_had(self, store: JobStore) -> None:
         """What was the candidate's at 20 % is the candidate's at 50 %; a retry goes where the first attempt was."""
-        await submit_all(store, [new_job() for _ in range(200)])
+        await submit_all(store, [new_job() for _ in range(self.jobs_many)])
         await store.set_split(Split("v2", 2_000, "s"))
         early = await claimed(store, "v2")
         await store.settle([settlement(each, Event.HAND_BACK) for each in early])
@@ -87,7 +89,10 @@ class SplitContract:
 
     async def test_demand_and_order_hold_within_a_share(self, store: JobStore) -> None:
         """The limit counts what may be claimed, not what was looked at; priority first."""
-        jobs = [each.job for each in await submit_all(store, [new_job(priority=number % 3) for number in range(200)])]
+        jobs = [
+            each.job
+            for each in await submit_all(store, [new_job(priority=number % 3) for number in range(self.jobs_many)])
+        ]
         await store.set_split(Split("v2", 3_000, "s"))
         mine = [job for job in jobs if bucket(job.id, "s") < 3_000]
         first = await claimed(store, "v2", 5)
@@ -96,11 +101,11 @@ class SplitContract:
 
     async def test_concurrent_claims_of_both_versions_share_without_overlap(self, store: JobStore) -> None:
         """Two workers of each version, while the rule changes under them: every job once."""
-        await submit_all(store, [new_job() for _ in range(200)])
+        await submit_all(store, [new_job() for _ in range(self.jobs_many)])
         seen: list[str] = []
 
         async def work(version: str, worker: int) -> None:
-            for _ in range(40):
+            for _ in range(self.jobs_many // 5):
                 claims = await store.claim(DEMANDS, 10, f"{version}-{worker}", LEASE, version)
                 seen.extend(each.id for each in claims)
 
@@ -110,7 +115,7 @@ class SplitContract:
             await store.set_split(None)
 
         await asyncio.gather(steer(), *(work(version, worker) for version in ("v1", "v2") for worker in (1, 2)))
-        assert len(seen) == len(set(seen)) == 200
+        assert len(seen) == len(set(seen)) == self.jobs_many
 
     async def test_runs_are_counted_by_version_and_end(self, store: JobStore) -> None:
         """Accepted ones once, refused ones and hand-backs never; the payload's fault apart from the version's."""

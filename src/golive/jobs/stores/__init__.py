@@ -21,9 +21,15 @@ def store_for(url: str, table: str) -> JobStore:
         from golive.jobs.stores.postgres import PostgresStore
 
         return PostgresStore(url, table)
+    if separator and scheme == "dynamodb":
+        from golive.jobs.stores.dynamodb import DynamoStore
+
+        return DynamoStore(url)
     if url == "memory://":
         from golive.jobs.stores.memory import MemoryStore
 
         return MemoryStore()
     shown = f"{scheme}://..." if separator else repr(url)  # what follows may be a password
-    raise ConfigError(f"jobs.url: expected sqlite:///path, postgresql://host/name or memory://, got {shown}.")
+    raise ConfigError(
+        f"jobs.url: expected sqlite:///path, postgresql://host/name, dynamodb://table or memory://, got {shown}."
+    )
