@@ -38,6 +38,7 @@ from golive.chassis.ratelimit import KeyFunction, RateLimits, by_address, parse_
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.stores.choice import open_store
 from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
+from golive.chassis.views import View, Views
 from golive.chassis.watchdog import Watchdog
 from golive.errors import ConfigError
 from golive.timing import parse_duration
@@ -92,6 +93,7 @@ class Chassis:
         self.proxies = TrustedProxies(self.settings.trusted_proxies) if self.settings.trusted_proxies else None
         self.watchdog = Watchdog(self.settings.loop_stall_max.total_seconds(), self._stalled)
         self.checks = Checks(self._check_changed)
+        self.views = Views(self)
         self.operations = Operations(self)
         self._register_metrics()
 
@@ -308,6 +310,25 @@ class Chassis:
             self.check(name, timeout=wait + 1.0)(pool.check)
         return self._pools[name]
 
+    def view(self, name: str, *, every: str = "5m", always: bool = False, blocking: bool = False) -> View:
+        """
+        Keep the materialised view *name* fresh in the background; see :class:`golive.chassis.views.View`.
+
+        Args:
+            every: at most one refresh in this time, by one process of the fleet.
+            always: refresh each time; otherwise only after :meth:`View.changed` was called.
+            blocking: refresh a view without a unique index too, locking its readers out meanwhile.
+        Raises: ConfigError when there is no database, the name is none, or *every* is no duration.
+        """
+        self.pool()
+        try:
+            period = parse_duration(every)
+        except ValueError as error:
+            raise ConfigError(f"view {name!r}: every: {error}") from None
+        if period.total_seconds() <= 0:
+            raise ConfigError(f"view {name!r}: every: expected a duration > 0s, got {every!r}.")
+        return self.views.add(View(name, period, always=always, blocking=blocking))
+
     def capture_errors_to(self, sink: ErrorSink) -> None:
         """Deliver unhandled errors to *sink* (a tracker of your choice) instead of ``error_file``."""
         self.capture = Capture(sink)
@@ -334,6 +355,7 @@ class Chassis:
         """The app is ready to take requests: start the checks and the watchdog. Needs a running event loop."""
         self.lifecycle.serve()
         self.checks.start()
+        self.views.start()
         self.watchdog.start()
         if self.auth.key_set is not None:
             self.auth.key_set.fetch_ahead()
@@ -343,6 +365,7 @@ class Chassis:
         for link in self._links.values():
             link.close()
         self.checks.stop()
+        self.views.stop()
         self.watchdog.stop()
 
     def link(self, url: str) -> RedisLink:

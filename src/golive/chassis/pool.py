@@ -79,6 +79,7 @@ class Pool:
         name: the label of its metrics and the name of its readiness check.
 
     Attributes:
+        url: as given; it may hold a password.
         budget: what is wrong with the sum of all pools; empty when it fits, or before the first connection.
 
     Raises: ConfigError when asyncpg is not installed.
@@ -92,7 +93,7 @@ class Pool:
         self._asyncpg = asyncpg
         self._chassis = chassis
         self._settings = chassis.settings
-        self._url = url
+        self.url = url
         self.name = name
         self.budget = ""
         self._pool: Any = None
@@ -242,7 +243,7 @@ class Pool:
             if self._pool is None:
                 settings = self._settings
                 pool = await self._asyncpg.create_pool(
-                    self._url,
+                    self.url,
                     min_size=settings.db_pool_min,
                     max_size=settings.db_pool_max,
                     max_inactive_connection_lifetime=settings.db_idle_timeout.total_seconds(),
