@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from golive.config import Settings
-from golive.config import gates as config
+from golive.config.promises import promise_of
+from golive.config.requests import smoke_request
 from golive.errors import ConfigError
 from golive.gates import (
     CorsProbe,
@@ -27,19 +30,9 @@ from golive.gates import (
 )
 from golive.gates.command import CommandProbe, command_gate
 from golive.gates.thresholds import of_table
-
-
-def smoke_request(declared: config.SmokeRequest) -> SmokeRequest:
-    """One declared request."""
-    return SmokeRequest(
-        path=declared.path,
-        method=declared.method,
-        name=declared.name,
-        headers=declared.headers,
-        body=declared.body,
-        json=declared.payload,
-        expect=tuple(declared.expect),
-    )
+from golive.promises import PROMISES
+from golive.promises.operation import ConfigRefusalProbe, DependencyProbe
+from golive.promises.state import ReplicasProbe
 
 
 def health_probe(settings: Settings) -> HealthProbe:
@@ -122,12 +115,11 @@ def redaction_probe(settings: Settings) -> RedactionProbe | None:
 def shutdown_probe(settings: Settings) -> ShutdownProbe | None:
     """``[gates.shutdown]``, started as ``[deploy]`` says unless it has a command; None when nobody wrote it."""
     stop = settings.gates.shutdown
-    command = stop.command or settings.deploy.command if stop is not None else []
-    if stop is None or not command:
+    if stop is None or not (stop.command or settings.deploy.command):
         return None
-    words = {"port": "{port}", "python": sys.executable, "version": "gate"}  # the gate fills in the port itself
+    own = settings.deploy.model_copy(update={"command": stop.command or settings.deploy.command})
     return ShutdownProbe(
-        tuple(part.format_map(words) for part in command),
+        _start_command(settings.model_copy(update={"deploy": own})),
         smoke_request(stop.slow),
         {**settings.deploy.env, **stop.env},
         stop.grace.total_seconds(),
@@ -139,6 +131,35 @@ def files_probe(settings: Settings) -> FilesProbe:
     """``[gates.files]``"""
     files = settings.gates.files
     return FilesProbe(tuple(files.source), tuple(files.exclude), tuple(files.forbidden), files.env_example)
+
+
+def promises_of(settings: Settings) -> tuple[Any, ...]:
+    """Every promise of ``[gates]`` somebody wrote; ``[deploy]`` and ``[chassis]`` complete it."""
+    made = []
+    for name, kind in PROMISES.items():
+        written = getattr(settings.gates, name)
+        if written is not None:
+            made.append(_completed(settings, promise_of(kind, written)))
+    return tuple(made)
+
+
+def _completed(settings: Settings, promise: Any) -> Any:
+    if isinstance(promise, ConfigRefusalProbe | DependencyProbe) and not promise.command:
+        return dataclasses.replace(promise, command=_start_command(settings))
+    if isinstance(promise, ReplicasProbe):
+        chassis = settings.chassis
+        shared = chassis.rate_limit_redis_url or chassis.redis_url or "memory"
+        own = {"idempotency": chassis.idempotency_store, "jobs": settings.jobs.url}
+        if chassis.rate_limit:
+            own["rate limit"] = shared
+        return dataclasses.replace(promise, stores={**own, **promise.stores})
+    return promise
+
+
+def _start_command(settings: Settings) -> tuple[str, ...]:
+    """That of ``[deploy]``, with the port left to the gate."""
+    words = {"port": "{port}", "python": sys.executable, "version": "gate"}
+    return tuple(part.format_map(words) for part in settings.deploy.command)
 
 
 def waivers_of(settings: Settings) -> list[Waiver]:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from golive import targets
 from golive.config import Settings
 from golive.config import sections as config
+from golive.config.requests import smoke_request
 from golive.config.slo import write_table
 from golive.errors import GoliveError
 from golive.gates import Target, run_gates
@@ -259,7 +260,7 @@ def target_of(
         headers=headers,
         startup_timeout=settings.deploy.startup_timeout.total_seconds(),
         health=targets.health_probe(settings),
-        smoke=tuple(targets.smoke_request(request) for request in gates.smoke.requests),
+        smoke=tuple(smoke_request(request) for request in gates.smoke.requests),
         stability=targets.stability_probe(settings),
         jobs=targets.jobs_probe(settings),
         routes=targets.routes_probe(settings),
@@ -274,4 +275,5 @@ def target_of(
         files=targets.files_probe(settings),
         tls_verify=tls_verify,
         remote_allowed=remote_allowed,
+        promises=targets.promises_of(settings),
     )

@@ -24,6 +24,7 @@ from golive.gates import (
     StabilityProbe,
     Target,
 )
+from golive.promises import PROMISES
 from golive.wiring import target_of
 
 EXAMPLE = Path(golive.config.__file__).with_name("example.toml")
@@ -38,9 +39,10 @@ def settings_with(tmp_path: Path, toml: str) -> Settings:
 def test_the_example_promises_something_to_every_gate() -> None:
     """No part of a target is out of reach of golive.toml."""
     target = target_of(load_settings(EXAMPLE, environ={}), "http://127.0.0.1:1", {})
-    out_of_reach = {"environment", "headers", "tls_verify", "remote_allowed"}  # options of the command line
+    out_of_reach = {"environment", "headers", "tls_verify", "remote_allowed", "version"}  # options of the command line
     silent = {field.name for field in dataclasses.fields(Target) if not getattr(target, field.name)}
     assert silent <= out_of_reach
+    assert {type(promise) for promise in target.promises} == set(PROMISES.values())
 
 
 def test_a_table_that_nobody_wrote_is_no_promise(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ Mirrors the probes of :mod:`golive.gates.target`, where the reasons stand. A tab
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
+from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, create_model
 
+from golive.config.promises import written
+from golive.config.requests import METHODS, SmokeRequest
 from golive.config.types import (
     Command,
     Count,
@@ -22,71 +23,18 @@ from golive.config.types import (
     UrlPath,
     table,
 )
+from golive.promises import PROMISES
+from golive.promises.release import AttestationProbe
 
 SOURCE = ["**/*.py", "**/*.js", "**/*.ts", "**/*.tsx", "**/*.jsx", "**/*.html"]
 EXCLUDE = ["tests/**", "**/tests/**", "test/**", "**/*.test.*", "**/test_*.py", "node_modules/**", "**/node_modules/**",
            ".venv/**", "venv/**", ".git/**", "docs/**", "examples/**", ".golive/**"]  # fmt: skip
 FORBIDDEN = ["**/._*", "**/.DS_Store", "**/Thumbs.db", "**/*.pem", "**/*.key", "**/.env"]
-METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 Text = Annotated[str, Field(min_length=1)]
 
 
 def _seconds(seconds: float) -> timedelta:
     return timedelta(seconds=seconds)
-
-
-def _statuses(value: object) -> list[int | str]:
-    wanted: list[Any] = value if isinstance(value, list) else [value]
-    if not wanted or not all(re.fullmatch(r"[1-5](\d\d|xx)", str(status)) for status in wanted):
-        raise ValueError(f'expected a status such as 200 or "2xx", or a list of them, got {value!r}.')
-    return [int(status) if str(status).isdigit() else status for status in wanted]
-
-
-_STATUS_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 100, "maximum": 599}, {"type": "string"}]}
-Statuses = Annotated[
-    list[int | str],
-    PlainValidator(_statuses),
-    WithJsonSchema({"anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}]}),
-]
-
-
-class SmokeRequest(Section):
-    """One request of the smoke gate: exactly one method with its path, and the statuses that are right."""
-
-    name: str | None = None
-    get: UrlPath | None = None
-    post: UrlPath | None = None
-    put: UrlPath | None = None
-    patch: UrlPath | None = None
-    delete: UrlPath | None = None
-    head: UrlPath | None = None
-    options: UrlPath | None = None
-    expect: Statuses = Field(default=[200])
-    headers: dict[str, str] = Field(default={})
-    body: str | None = None
-    payload: Any = Field(default=None, alias="json")
-
-    @model_validator(mode="after")
-    def _one_method(self) -> SmokeRequest:
-        named = [method for method in METHODS if getattr(self, method) is not None]
-        if len(named) != 1:
-            got = " and ".join(named) or "none"
-            raise ValueError(f'expected exactly one method such as get = "/api/status", got {got}.')
-        if self.body is not None and self.payload is not None:
-            raise ValueError("expected body or json, got both.")
-        return self
-
-    @property
-    def method(self) -> str:
-        """``GET``, ``POST``, ..."""
-        return next(method for method in METHODS if getattr(self, method) is not None).upper()
-
-    @property
-    def path(self) -> str:
-        """The path with its query, from ``/``."""
-        path = getattr(self, self.method.lower())
-        assert isinstance(path, str), "the validator saw to it"
-        return path
 
 
 class Smoke(Section):
@@ -231,8 +179,8 @@ class Waiver(Section):
     expires: Day
 
 
-class Gates(Section):
-    """What must hold before a version gets traffic."""
+class WrittenGates(Section):
+    """What must hold before a version gets traffic: the tables that are spelt here."""
 
     preflight: list[str] = Field(default=["health", "startup", "stability", "smoke"])
     smoke: Smoke = table()
@@ -250,3 +198,18 @@ class Gates(Section):
     shutdown: ShutdownGate | None = None
     commands: dict[str, CommandGate] = Field(default={})
     waivers: list[Waiver] = Field(default=[])
+
+
+if TYPE_CHECKING:
+    Gates = WrittenGates
+else:
+    Gates = create_model(
+        "Gates",
+        __base__=WrittenGates,
+        __doc__="What must hold before a version gets traffic.",
+        attestations=(dict[str, written(AttestationProbe)], Field(default={})),
+        **{name: (written(promise) | None, None) for name, promise in PROMISES.items()},
+    )
+"""All of ``[gates]``: the tables above and one for each promise of the gates room."""
+
+__all__ = ["METHODS", "Gates", "SmokeRequest"]

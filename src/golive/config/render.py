@@ -41,7 +41,8 @@ def _masked(settings: Settings, path: Path, value: Any) -> Any:
     if not isinstance(value, str) or not value:
         return value
     from_variable = path[:2] == ("deploy", "env") and path in settings._filled
-    secret_header = "headers" in path and _SECRET_HEADER.search(str(path[-1]))
+    headers = "headers" in path or path[:3] in (("gates", "tenants", "first"), ("gates", "tenants", "second"))
+    secret_header = headers and _SECRET_HEADER.search(str(path[-1]))
     name = next(part for part in reversed(path) if isinstance(part, str))  # of the list, for what is in one
     if from_variable or secret_header or _SECRET.search(name):
         return MASK

@@ -6,6 +6,7 @@ import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from golive.config.locate import Path
+from golive.config.promises import Table
 from golive.config.settings import Settings
 from golive.config.types import Section
 from golive.slo.row import Row
@@ -38,7 +39,9 @@ def _fields(section: type[Section]) -> dict[str, Any]:
 
 
 def _bare(annotation: Any) -> Any:
-    """Without ``Annotated`` and without ``| None``."""
+    """Without ``Annotated`` and without ``| None``; of a table made from a promise the section itself."""
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return annotation.section()
     if get_origin(annotation) is Annotated:
         return _bare(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

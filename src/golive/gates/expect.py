@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from golive.gates.http import Answer
+from golive.gates.schema import violation
 from golive.gates.target import SmokeRequest
 
 _SHOWN = 120
@@ -21,8 +22,10 @@ def difference(answer: Answer, request: SmokeRequest) -> str | None:
         if got is None or (wanted and got != wanted):
             return f"expected header {name}{': ' + wanted if wanted else ''}, got {got if got is not None else 'none'}"
     if request.expect_json:
-        return json_difference(answer.json(), request.expect_json)
-    return None
+        found = json_difference(answer.json(), request.expect_json)
+        if found:
+            return found
+    return violation(answer.json(), request.expect_schema) if request.expect_schema else None
 
 
 def status_matches(status: int, expect: tuple[int | str, ...]) -> bool:

@@ -27,6 +27,8 @@ class Phase(enum.StrEnum):
     """On what the service promises its callers."""
     LOAD = "load"
     """On how it behaves under load and when it is stopped."""
+    WATCH = "watch"
+    """On a service with traffic, after the launch and for as long as somebody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Gate:
             UNAVAILABLE of it, and of a gate that is not done after *timeout* seconds.
         depends_on: gates that must PASS first, otherwise this one is UNAVAILABLE.
         exclusive: runs alone, because it measures time or disturbs others.
+        watch: does no harm to a service with traffic, and is run there again and again by ``--phase watch``.
     """
 
     name: str
@@ -48,3 +51,8 @@ class Gate:
     depends_on: tuple[str, ...] = ()
     timeout: float = 30.0
     exclusive: bool = False
+    watch: bool = False
+
+    def in_phase(self, phase: Phase) -> bool:
+        """Whether it belongs to *phase*: the same gate is a smoke test before the launch and a watch after it."""
+        return self.phase is phase or (phase is Phase.WATCH and self.watch)

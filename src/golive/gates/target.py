@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from golive.errors import UnavailableError
+from golive.promises.request import SmokeRequest as SmokeRequest
+
+T = TypeVar("T")
+_START_PAGE = SmokeRequest("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +36,6 @@ class HealthProbe:
     latency_max: float = 0.1
     samples: int = 20
     body: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class SmokeRequest:
-    """
-    One request and what must come back.
-
-    Attributes:
-        expect: statuses (``200``) or classes (``"2xx"``).
-        expect_json: fields the JSON answer must hold; nested objects are compared field by field.
-        expect_headers: headers the answer must carry; an empty value means any.
-        within: the answer must be there after so many seconds.
-    """
-
-    path: str
-    method: str = "GET"
-    name: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | str | None = None
-    json: Any = None
-    expect: tuple[int | str, ...] = (200,)
-    expect_json: Mapping[str, Any] = field(default_factory=dict)
-    expect_headers: Mapping[str, str] = field(default_factory=dict)
-    within: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +112,7 @@ class LoadProbe:
         thresholds: conditions such as ``p95 <= 1s``. Source: seed 002.
     """
 
-    request: SmokeRequest = SmokeRequest("/")
+    request: SmokeRequest = _START_PAGE
     requests: int = 2000
     concurrency: int | None = 75
     rate: float = 200.0
@@ -197,6 +179,8 @@ class Target:
         startup_timeout: until ready. Source: seed 002, 120 s.
         protected: paths that must refuse a caller without credentials.
         remote_allowed: a load gate may run against a host that is not this machine.
+        promises: what is promised beyond that, at most one of each kind; see :mod:`golive.promises`.
+        version: of what is judged, when it is known.
     """
 
     url: str = ""
@@ -220,3 +204,20 @@ class Target:
     files: FilesProbe = FilesProbe()
     tls_verify: bool = True
     remote_allowed: bool = False
+    promises: tuple[Any, ...] = ()
+    version: str = ""
+
+    def promise(self, kind: type[T]) -> T | None:
+        """The promise of *kind*, or None when nobody made it."""
+        return next((made for made in self.promises if isinstance(made, kind)), None)
+
+    def required(self, kind: type[T], table: str) -> T:
+        """
+        The promise of *kind*.
+
+        Raises: UnavailableError naming the *table* of golive.toml that would make it.
+        """
+        made = self.promise(kind)
+        if made is None:
+            raise UnavailableError(f"nothing promised: write [gates.{table}] in golive.toml")
+        return made

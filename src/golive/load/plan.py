@@ -30,8 +30,9 @@ class RequestSpec:
     """
     One kind of request in the mix.
 
-    ``{n}`` (number of the request from 0), ``{n%400}`` (the same modulo 400), ``{user}`` (round robin over
-    ``LoadPlan.users``) and ``{uuid}`` are replaced in path, header values and body; all other braces stay as they are.
+    ``{n}`` (number of the request from 0), ``{n%400}`` (the same modulo 400), ``{n/5}`` (five in a row alike),
+    ``{user}`` (round robin over ``LoadPlan.users``) and ``{uuid}`` are replaced in path, header values and body; all
+    other braces stay as they are.
 
     Attributes:
         path: appended to the path of the plan's URL; empty means the URL as it is.

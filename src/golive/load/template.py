@@ -1,7 +1,8 @@
 """
 Requests as bytes: everything that does not change from one to the next is joined once, before the run.
 
-Placeholders: ``{n}``, ``{n%400}``, ``{user}``, ``{uuid}``. Other braces are left alone: JSON needs no escaping.
+Placeholders: ``{n}``, ``{n%400}``, ``{n/5}``, ``{user}``, ``{uuid}``. Other braces are left alone: JSON needs no
+escaping.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from urllib.parse import SplitResult
 
 from golive.load.plan import RequestSpec, statuses
 
-_PLACEHOLDER = re.compile(rb"\{(n(?:%[1-9]\d{0,8})?|user|uuid)\}")
+_PLACEHOLDER = re.compile(rb"\{(n(?:[%/][1-9]\d{0,8})?|user|uuid)\}")
 _Render = Callable[[int], bytes]
 
 
@@ -36,9 +37,10 @@ class Template:
         fill = _filler(users, random.Random(seed))  # noqa: S311 - request ids, not secrets
         body = spec.body.encode() if isinstance(spec.body, str) else spec.body
         self._body = None if body is None else _compile(body, fill)
-        self._head = _compile(_head(spec, url, keep_alive), fill)
-        whole = self._render(0)
-        self._static = whole if whole == self._render(1) else None
+        head = _head(spec, url, keep_alive)
+        self._head = _compile(head, fill)
+        dynamic = _PLACEHOLDER.search(head) or (body is not None and _PLACEHOLDER.search(body))
+        self._static = None if dynamic else self._render(0)
 
     def render(self, number: int) -> bytes:
         """The bytes of request *number*."""
@@ -100,8 +102,10 @@ def _filler(users: int, source: random.Random) -> Callable[[bytes], _Render]:
             return lambda number: b"%d" % (number % users)
         if name == b"n":
             return lambda number: b"%d" % number
-        modulus = int(name[2:])
-        return lambda number: b"%d" % (number % modulus)
+        divisor = int(name[2:])
+        if name[1:2] == b"/":
+            return lambda number: b"%d" % (number // divisor)
+        return lambda number: b"%d" % (number % divisor)
 
     return fill
 

@@ -16,7 +16,7 @@ _READS = re.compile(
     "']"""
     r"""|process\.env\.([A-Z_]\w*)|import\.meta\.env\.([A-Z_]\w*)"""
 )
-_KEY = re.compile(r"\s*(?:export\s+)?#?\s*([A-Za-z_]\w*)\s*=")
+KEY = re.compile(r"\s*(?:export\s+)?#?\s*([A-Za-z_]\w*)\s*=")
 #: set by the platform or the tool chain, not by whoever fills in the file
 _GIVEN = frozenset({"PORT", "HOME", "PATH", "PWD", "USER", "TMPDIR", "LANG", "TERM", "HOSTNAME", "CI", "NODE_ENV",
 "MODE",
@@ -51,7 +51,7 @@ def _look(name: str, text: str) -> Iterator[tree.Finding]:
 
 def _known(text: str) -> set[str]:
     """Keys of the file; one that is commented out is documented too."""
-    return {match[1] for line in text.splitlines() if (match := _KEY.match(line))}
+    return {match[1] for line in text.splitlines() if (match := KEY.match(line))}
 
 
 GATE = Gate("env-example", "Every environment variable the code reads is documented.", Phase.PREFLIGHT, check)

@@ -27,7 +27,7 @@ async def check(target: Target) -> Outcome:
     if probe is None:
         return unavailable("no idempotent request declared, nothing to repeat")
     client = Client(target)
-    key, request = str(uuid.uuid4()), _filled(probe.request)
+    key, request = str(uuid.uuid4()), filled(probe.request)
     answers = await asyncio.gather(*(client.send(request, {probe.header: key}) for _ in range(probe.parallel)))
     again = await client.send(request, {probe.header: key})
     statuses = sorted(answer.status for answer in answers)
@@ -62,7 +62,7 @@ async def _other_body(client: Client, probe: IdempotencyProbe, request: SmokeReq
     return None if status in allowed else f"the same key with another body: expected 422, got {status}"
 
 
-def _filled(request: SmokeRequest) -> SmokeRequest:
+def filled(request: SmokeRequest) -> SmokeRequest:
     """``{uuid}`` in the body, once: all duplicates are the same request."""
     marker = uuid.uuid4().hex
     if isinstance(request.body, str):

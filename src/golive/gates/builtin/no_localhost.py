@@ -15,7 +15,7 @@ from golive.gates.gate import Gate, Phase
 from golive.gates.outcome import Outcome
 from golive.gates.target import Target
 
-_LOCAL = re.compile(
+LOCAL = re.compile(
     r"(?:https?|wss?|redis|rediss|postgres|postgresql|amqp|mongodb)://(?:[^\s\"'`/@]*@)?"
     r"(?:localhost|127(?:\.\d{1,3}){3}|0\.0\.0\.0|\[::1?\])(?![\w.-])[^\s\"'`<>)]*",
     re.IGNORECASE,
@@ -36,7 +36,7 @@ def look(name: str, text: str) -> Iterator[tree.Finding]:
     prose = _prose(text) if name.endswith(".py") else frozenset()
     for number, line in enumerate(text.splitlines(), 1):
         if number not in prose and not line.lstrip().startswith(_COMMENT):
-            for match in _LOCAL.finditer(line):
+            for match in LOCAL.finditer(line):
                 yield tree.Finding(name, number, match[0][:100])
 
 

@@ -7,22 +7,17 @@ Judged: the request in flight is answered as declared, and the process is gone w
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import socket
-import subprocess
 import time
 from dataclasses import replace
 
-from golive.gates.builtin.startup import USUAL
 from golive.gates.expect import difference
 from golive.gates.gate import Gate, Phase
 from golive.gates.http import Client, NoAnswerError
 from golive.gates.outcome import Outcome, failed, passed, unavailable
+from golive.gates.process import Started, ready, started
 from golive.gates.target import ShutdownProbe, Target
 
-_POLL_SECONDS = 0.1
 _IN_FLIGHT_SECONDS = 0.3  # from sending the slow request until it is surely being worked on
 
 
@@ -31,30 +26,13 @@ async def check(target: Target) -> Outcome:
     probe = target.shutdown
     if probe is None:
         return unavailable("no command declared, nothing to start and stop")
-    port = _free_port()
-    command = [part.replace("{port}", str(port)) for part in probe.command]
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=target.root,
-            env={**os.environ, **probe.env, "PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    except OSError as error:
-        return unavailable(f"{command[0]}: cannot be started ({error.strerror})")
-    try:
-        return await _judge(process, Client(replace(target, url=f"http://127.0.0.1:{port}")), probe)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+    async with started(probe.command, probe.env, target.root) as running:
+        return await _judge(running, Client(replace(target, url=running.url)), probe)
 
 
-async def _judge(process: asyncio.subprocess.Process, client: Client, probe: ShutdownProbe) -> Outcome:
-    if not await _ready(process, client, probe.start_max):
+async def _judge(running: Started, client: Client, probe: ShutdownProbe) -> Outcome:
+    process = running.process
+    if not await ready(running, client, probe.start_max):
         return unavailable(f"the service was not ready within {probe.start_max:g} s of its start")
     slow = asyncio.create_task(client.send(probe.slow))
     await asyncio.sleep(_IN_FLIGHT_SECONDS)
@@ -77,26 +55,6 @@ async def _judge(process: asyncio.subprocess.Process, client: Client, probe: Shu
     if process.returncode not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
         return failed(f"the process ended with {process.returncode} after SIGTERM", **evidence)
     return passed(f"the request in flight was answered, the process ended after {seconds:.1f} s", **evidence)
-
-
-async def _ready(process: asyncio.subprocess.Process, client: Client, limit: float) -> bool:
-    begin = time.monotonic()
-    while time.monotonic() - begin < limit and process.returncode is None:
-        for path in USUAL:
-            with contextlib.suppress(NoAnswerError):
-                status = (await client.get(path)).status
-                if status == 200:
-                    return True
-                if status not in (404, 405):
-                    break
-        await asyncio.sleep(_POLL_SECONDS)
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 GATE = Gate(
