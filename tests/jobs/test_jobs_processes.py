@@ -103,7 +103,7 @@ async def submit_all(address: str, numbers: range, acknowledged: dict[int, str])
                         )
                     except httpx.TransportError:
                         continue
-                    if response.status_code == 202:
+                    if response.status_code in (202, 200):  # 200: the answer was lost, and the job has ended since
                         acknowledged[number] = response.json()["job_id"]
                     else:
                         assert response.status_code == 503, response.text

@@ -14,7 +14,7 @@ may run more than once (at-least-once), so a handler with effects outside uses `
 
 from golive.jobs.app import Jobs
 from golive.jobs.context import JobContext
-from golive.jobs.errors import InvalidPayloadError, JobError, KeyReusedError, UnknownHandlerError
+from golive.jobs.errors import InvalidPayloadError, JobError, KeyReusedError, NotNow, UnknownHandlerError
 from golive.jobs.machine import State
 from golive.jobs.model import Job, JobId
 from golive.jobs.settings import JobsSettings
@@ -29,6 +29,7 @@ __all__ = [
     "Jobs",
     "JobsSettings",
     "KeyReusedError",
+    "NotNow",
     "State",
     "UnknownHandlerError",
     "Worker",

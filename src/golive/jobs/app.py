@@ -10,26 +10,32 @@ import asyncio
 import hashlib
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
-from golive.errors import ConfigError, did_you_mean
+from golive.errors import ConfigError, UsageError, did_you_mean
 from golive.jobs.assemble import assemble
 from golive.jobs.context import JobContext
+from golive.jobs.declarations import Declarations
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError, UnknownHandlerError
 from golive.jobs.execution import Outcome, execute
-from golive.jobs.handlers import Handler, canonical, describe, encode_result
-from golive.jobs.model import Job, JobId, NewJob, is_job_id, new_job_id
-from golive.jobs.ports import JobStore
+from golive.jobs.handlers import Handler, canonical, encode_result, parse
+from golive.jobs.model import Job, JobId, NewJob, Submission, is_job_id, new_job_id
+from golive.jobs.ports import JobStore, StoreCapability
+from golive.jobs.pruning import Pruner
+from golive.jobs.queues import downstream_of, limits_of
+from golive.jobs.scheduler import Scheduler
+from golive.jobs.schedules import Recurring
 from golive.jobs.settings import JobsSettings, valid_name
 from golive.jobs.split import Split, new_split
 from golive.jobs.stats import Stats, queue_stats
 from golive.jobs.stores import store_for
+from golive.jobs.stores.within import at_once
+from golive.jobs.submissions import check_identity
 from golive.jobs.transports import IN_STORE
 from golive.jobs.worker import Worker
-from golive.timing import parse_duration
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -39,10 +45,8 @@ if TYPE_CHECKING:
 #: How often a waiting caller's job is looked at, at most.
 WAIT_POLL_SECONDS = 0.25
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-class Jobs:
+class Jobs(Declarations):
     """
     The jobs of one application.
 
@@ -52,8 +56,7 @@ class Jobs:
     """
 
     def __init__(self, settings: str | JobsSettings | None = None, *, store: JobStore | None = None) -> None:
-        self.settings = JobsSettings(url=settings) if isinstance(settings, str) else settings or JobsSettings()
-        self.handlers: dict[str, Handler] = {}
+        super().__init__(JobsSettings(url=settings) if isinstance(settings, str) else settings or JobsSettings())
         kept = store or store_for(self.settings.url, self.settings.table)
         self.store = assemble(kept, self.settings, self.handlers.values, self._place)
         self._reconciling: asyncio.Task[None] | None = None
@@ -67,45 +70,9 @@ class Jobs:
         """As :meth:`JobsSettings.from_env` says."""
         return cls(JobsSettings.from_env(environ))
 
-    def handler(
-        self, name: str, *, attempts_max: int | None = None, timeout: str | timedelta | None = None,
-        queue: str = "default", concurrency: int | None = None, retry_on_timeout: bool = False,
-        isolation: Literal["none", "process"] = "none", memory_bytes_max: int | None = None,
-    ) -> Callable[[Function], Function]:  # fmt: skip
-        """
-        Register the decorated function, ``async def`` or ``def`` (which runs in a thread), as the handler of *name*.
-
-        Args:
-            attempts_max: runs held against a job before it is dead; a handler with effects must bear being run again.
-            timeout: ``"30s"``; the run is cancelled then and the job fails with ``timeout``. ``"0s"`` means none.
-            queue: workers may be told to serve some queues only.
-            concurrency: runs of this handler at the same time in one worker; None leaves it to the worker.
-            retry_on_timeout: True lets a timed-out job be tried again; what took too long often does so again.
-            isolation: ``"process"`` gives each run a process of its own, killed at the time-out: for what computes,
-                crashes or cannot be cancelled. The function must be at the top of a module that can be imported.
-            memory_bytes_max: address space of that process; beyond it the run meets a ``MemoryError``.
-
-        Raises: ConfigError for a name taken, a limit out of range, or a signature that cannot be a handler's.
-        """
-        _check_names(name, queue)
-        if name in self.handlers:
-            raise ConfigError(f"@jobs.handler({name!r}): expected a new name, got one that is registered already.")
-
-        def register(function: Function) -> Function:
-            self.handlers[name] = describe(
-                function, name, queue=queue, concurrency=_at_least_one("concurrency", concurrency),
-                attempts_max=_at_least_one("attempts_max", attempts_max) or self.settings.attempts_max,
-                timeout=_duration(name, timeout, self.settings.timeout), retry_on_timeout=retry_on_timeout,
-                isolation=_isolation(name, function, isolation, memory_bytes_max),
-                memory_bytes_max=_at_least_one("memory_bytes_max", memory_bytes_max),
-            )  # fmt: skip
-            return function
-
-        return register
-
     async def submit(
         self, name: str, payload: Any = None, *, tenant: str = "", idempotency_key: str | None = None,
-        run_at: datetime | None = None, priority: int = 0, within: Any = None,
+        run_at: datetime | None = None, priority: int = 0, within: Any = None, webhook: str | None = None,
     ) -> Job:  # fmt: skip
         """
         Make a job durable; when this returns, a power cut cannot lose it.
@@ -113,27 +80,61 @@ class Jobs:
         Args:
             payload: what the handler takes, or JSON bytes of it. Validated now.
             idempotency_key: the same key (per tenant and handler) yields the job it first made.
-            run_at: not before; None means at once.
+            run_at: not before, an aware datetime; None means at once.
             priority: lower goes first.
-            within: your own connection to the store's database (sqlite3, asyncpg), in a transaction: the job exists if
-                and when that commits. None makes it durable before this returns.
+            within: your own connection to the store's database (asyncpg, psycopg, SQLAlchemy; sqlite3), in a
+                transaction: the job exists if and when that commits. None makes it durable before this returns.
+            webhook: a URL that is told how the job ended, as :meth:`webhooks` allows.
 
-        Raises: UnknownHandlerError, InvalidPayloadError, KeyReusedError; StateError when it could not be stored.
+        Raises: UnknownHandlerError, InvalidPayloadError, KeyReusedError; RefusedDestinationError for the webhook;
+            UsageError for an argument that no job can have; StateError when it could not be stored.
+        """
+        new = self.prepare(
+            name, payload, tenant=tenant, idempotency_key=idempotency_key, run_at=run_at, priority=priority,
+            webhook=webhook,
+        )  # fmt: skip
+        await self._ensure_open()
+        submitted = self.store.submit([new]) if within is None else self.store.submit_within(within, [new])
+        return _stands(new, *await submitted)
+
+    def submit_blocking(
+        self, name: str, payload: Any = None, *, within: Any, tenant: str = "", idempotency_key: str | None = None,
+        run_at: datetime | None = None, priority: int = 0, webhook: str | None = None,
+    ) -> Job:  # fmt: skip
+        """
+        As :meth:`submit`, for code without an event loop: *within* a blocking connection (psycopg, SQLAlchemy,
+        sqlite3) to the store's database, whose tables a server or worker of this application has made.
+
+        Raises: as :meth:`submit`; UsageError for a connection that has to be awaited.
+        """
+        new = self.prepare(
+            name, payload, tenant=tenant, idempotency_key=idempotency_key, run_at=run_at, priority=priority,
+            webhook=webhook,
+        )  # fmt: skip
+        return _stands(new, *at_once(within, self.store.submit_within(within, [new])))
+
+    def prepare(
+        self, name: str, payload: Any = None, *, tenant: str = "", idempotency_key: str | None = None,
+        run_at: datetime | None = None, priority: int = 0, webhook: str | None = None,
+    ) -> NewJob:  # fmt: skip
+        """
+        A checked job with its id, not submitted yet: for :meth:`JobStore.submit` with several at once, or an outbox.
+
+        Raises: as :meth:`submit`.
         """
         handler = self._handler(name)
         body = payload if isinstance(payload, bytes) else encode_result(payload)
         self._validate(handler, body)
+        check_identity(tenant, idempotency_key, priority, run_at)
+        if webhook is not None:
+            if self.hooks is None:
+                raise UsageError("webhook: expected jobs.webhooks(secret=...) to be declared first, got none.")
+            self.hooks.destination(webhook)
         key = idempotency_key
-        new = NewJob(
+        return NewJob(
             new_job_id(), name, body, handler.queue, tenant, handler.attempts_max, priority,
-            None if run_at is None else run_at.timestamp(), key, None if key is None else _fingerprint(body),
+            None if run_at is None else run_at.timestamp(), key, None if key is None else _fingerprint(body), webhook,
         )  # fmt: skip
-        await self._ensure_open()
-        submitted = self.store.submit([new]) if within is None else self.store.submit_within(within, [new])
-        (submission,) = await submitted
-        if key is not None and submission.job.fingerprint != new.fingerprint:
-            raise KeyReusedError(key)
-        return submission.job
 
     async def get(self, job: str, *, tenant: str | None = None) -> Job | None:
         """The job, or None if there is none, or none of *tenant* (None asks for any tenant's)."""
@@ -162,10 +163,41 @@ class Jobs:
         found = await self.get(job, tenant=tenant)
         return await self.store.cancel(found.id) if found else None
 
-    async def redrive(self, job: str) -> Job | None:
-        """Put a failed or cancelled job back with a fresh set of attempts; any other stays. None if there is none."""
+    async def redrive(self, job: str, payload: Any = None) -> Job | None:
+        """
+        Put a failed or cancelled job back with a fresh set of attempts; any other stays. None if there is none.
+
+        Args:
+            payload: takes the place of what was submitted, if it is given: JSON bytes, or what the handler takes.
+
+        Raises: InvalidPayloadError when the job's handler is known here and does not take it.
+        """
+        found = await self.get(job)
+        if found is None:
+            return None
+        body = payload if payload is None or isinstance(payload, bytes) else encode_result(payload)
+        if body is not None:
+            parse(body)
+            if found.kind in self.handlers:
+                self._validate(self.handlers[found.kind], body)
+        return await self.store.redrive(found.id, body)
+
+    async def hasten(self, job: str) -> Job | None:
+        """Make a pending job due now: a retry that waits, or a start in the future. None if there is no such job."""
         await self._ensure_open()
-        return await self.store.redrive(JobId(job)) if is_job_id(job) else None
+        return await self.store.hasten(JobId(job)) if is_job_id(job) else None
+
+    async def pause(self, queue: str, reason: str = "") -> None:
+        """From the next claim on, no worker claims anything of *queue*. What runs runs on; submissions are taken."""
+        if not valid_name(queue):
+            raise UsageError(f"pause: expected a queue's name, got {queue!r}.")
+        await self._ensure_open()
+        await self.store.set_paused(queue, reason[:500])
+
+    async def resume(self, queue: str) -> None:
+        """End :meth:`pause`. Nothing changes where there is none."""
+        await self._ensure_open()
+        await self.store.set_paused(queue, None)
 
     async def run(self, name: str, payload: bytes, *, tenant: str = "") -> Outcome:
         """
@@ -181,6 +213,7 @@ class Jobs:
     def router(
         self, name: str, *, prefix: str, body_style: Literal["snake", "camel"] = "snake",
         headers: Mapping[str, str] | None = None, tenant: Tenant | None = None,
+        webhook_header: str | None = None, results: Literal["inline", "redirect"] = "inline",
     ) -> APIRouter:  # fmt: skip
         """
         The routes of one handler for ``app.include_router(...)``; their lifespan opens the store and, with
@@ -193,22 +226,28 @@ class Jobs:
             body_style: the spelling of the 202 body: ``job_id`` or ``jobId``.
             headers: request headers that are part of the payload: ``{"x-snapshot-id": "snapshot_id"}``.
             tenant: whose request it is, from the ASGI scope; by default ``request.state.tenant``.
+            webhook_header: the request header in which a submission may name its webhook; None takes none.
+            results: ``"redirect"`` answers a GET of a job that succeeded with 303 to ``.../jobs/{id}/result``, which is
+                there either way, instead of showing the result in the job document.
 
         Raises: ConfigError when FastAPI is not installed, or the handler is not registered (yet).
         """
         from golive.jobs.fastapi import api_router
         from golive.jobs.http import Endpoints
 
-        return api_router(Endpoints(self, self._handler(name), prefix, body_style, headers, tenant))
+        handler = self._handler(name)
+        return api_router(Endpoints(self, handler, prefix, body_style, headers, tenant, webhook_header, results))
 
     def asgi(
         self, name: str, *, prefix: str, body_style: Literal["snake", "camel"] = "snake",
         headers: Mapping[str, str] | None = None, tenant: Tenant | None = None,
+        webhook_header: str | None = None, results: Literal["inline", "redirect"] = "inline",
     ) -> AsgiApp:  # fmt: skip
         """The routes of :meth:`router` as a plain ASGI app, for any framework; paths outside *prefix* are 404."""
         from golive.jobs.http import Endpoints, application
 
-        return application(Endpoints(self, self._handler(name), prefix, body_style, headers, tenant))
+        handler = self._handler(name)
+        return application(Endpoints(self, handler, prefix, body_style, headers, tenant, webhook_header, results))
 
     def worker(self, *, queues: Collection[str] | None = None, concurrency: int | None = None) -> Worker:
         """A worker for this application's handlers; the store must be open (``async with jobs``)."""
@@ -219,16 +258,55 @@ class Jobs:
             )
         if not self.handlers:
             raise ConfigError("jobs: expected at least one @jobs.handler to work for, got none.")
-        worker = Worker(self.store, self.handlers, self.settings, queues=queues, concurrency=concurrency)
+        for recurring in self.schedules.values():
+            self._handler(recurring.kind)
+        limits = {name: limits_of(each, self.queues, self.downstreams) for name, each in self.handlers.items()}
+        self._refuse_limits(sorted(name for name, each in limits.items() if each))
+        worker = Worker(
+            self.store, self.handlers, self.settings, queues=queues, concurrency=concurrency, limits=limits,
+            breakers={
+                name: found.breaker for name, each in self.handlers.items()
+                if (found := downstream_of(each, self.downstreams)) and found.breaker
+            },
+            chores=self._chores(),
+        )  # fmt: skip
         self._workers.add(worker)
         return worker
+
+    def _refuse_limits(self, limited: list[str]) -> None:
+        """Limits that nobody would keep are worse than none."""
+        if limited and self.settings.transport != IN_STORE:
+            raise ConfigError(
+                f"jobs.transport: expected the store's own beside the limits of {limited}, got "
+                f"{self.settings.transport!r}: there the engine decides what runs."
+            )
+        if limited and StoreCapability.LIMITS not in self.store.capabilities:
+            raise ConfigError(f"jobs.url: expected a store that has limits, for {limited}, got one that has not.")
+
+    def _chores(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """What a worker of this application does beside its jobs."""
+        chores: list[Callable[[], Coroutine[Any, Any, None]]] = [outbox.run for outbox in self.outboxes]
+        if keep := self.settings.keep_seconds:
+            chores.append(Pruner(self.store, keep).run)
+        if self.schedules:
+            chores.append(Scheduler(self.store, list(self.schedules.values()), self.occurrence).run)
+        if self.hooks is not None:
+            from golive.jobs.webhooks import Announcer
+
+            chores.append(Announcer(self.store).run)
+        return chores
+
+    def occurrence(self, recurring: Recurring, moment: datetime, key: str) -> NewJob:
+        """The job of a schedule for *moment*."""
+        payload = recurring.payload(moment) if callable(recurring.payload) else recurring.payload
+        return self.prepare(recurring.kind, payload, tenant=recurring.tenant, idempotency_key=key)
 
     async def stats(self) -> Stats:
         """Plain numbers for metrics and autoscalers. Counting costs the store a scan of what waits."""
         await self._ensure_open()
         queues = await queue_stats(self.store, {handler.queue for handler in self.handlers.values()})
         workers = [worker.stats() for worker in self._workers]
-        return Stats(queues, workers, await self.store.runs(), await self.store.split())
+        return Stats(queues, workers, await self.store.runs(), await self.store.split(), await self.store.paused())
 
     async def split_claims(self, candidate: str, share_basis_points: int, *, salt: str | None = None) -> Split:
         """
@@ -338,40 +416,11 @@ class Jobs:
         handler.decode(payload)
 
 
-def _check_names(handler: str, queue: str) -> None:
-    for what, name in (("handler", handler), ("queue", queue)):
-        if not valid_name(name):
-            raise ConfigError(f"{what} {name!r}: expected a name of letters, digits, '.', '_', '-' (at most 64).")
-
-
-def _at_least_one(what: str, value: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise ConfigError(f"@jobs.handler: {what}: expected a whole number >= 1, got {value!r}.")
-    return value
-
-
-def _isolation(name: str, function: Callable[..., Any], isolation: str, memory_bytes_max: int | None) -> str:
-    place = f"@jobs.handler({name!r})"
-    if isolation not in ("none", "process"):
-        raise ConfigError(f'{place}: isolation: expected "none" or "process", got {isolation!r}.')
-    if isolation == "none" and memory_bytes_max is not None:
-        raise ConfigError(f'{place}: memory_bytes_max: expected isolation="process" beside it, got none.')
-    where = f"{getattr(function, '__module__', '?')}:{getattr(function, '__qualname__', function)}"
-    if isolation == "process" and (where.startswith("__main__:") or "<" in where):
-        raise ConfigError(
-            f'{place}: isolation="process": expected a function another process can import, got {where}. '
-            "Move it to the top of a module."
-        )
-    return isolation
-
-
-def _duration(name: str, given: str | timedelta | None, default: timedelta) -> timedelta:
-    if given is None or isinstance(given, timedelta):
-        return default if given is None else given
-    try:
-        return parse_duration(given)
-    except ValueError as error:
-        raise ConfigError(f"@jobs.handler({name!r}): timeout: {error}") from error
+def _stands(new: NewJob, submission: Submission) -> Job:
+    """The job that stands for *new*, if it was submitted with the same payload."""
+    if new.idempotency_key is not None and submission.job.fingerprint != new.fingerprint:
+        raise KeyReusedError(new.idempotency_key)
+    return submission.job
 
 
 def _fingerprint(payload: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from golive.errors import GoliveError, UsageError
+from golive.errors import GoliveError, TryLaterError, UsageError
 
 
 class JobError(Exception):
@@ -25,6 +25,20 @@ class JobError(Exception):
         self.status = status
         self.retryable = retryable
         super().__init__(f"{code}: {self.message}")
+
+
+class NotNow(TryLaterError):
+    """
+    Raised by a handler: not now. The job waits and runs again; the attempt is not held against it, however often.
+
+    For what the job cannot help: a downstream that asks to slow down. The caller who waits gets 503 and Retry-After.
+    Every :class:`golive.errors.TryLaterError` does the same, an open circuit breaker's among them.
+    """
+
+    def __init__(self, seconds: float, reason: str = "the job waits for something it depends on") -> None:
+        if not 0 < seconds <= 7 * 86_400:
+            raise ValueError(f"NotNow: expected more than 0 seconds and at most a week, got {seconds!r}.")
+        super().__init__(f"not before {seconds:g} s: {reason}", reason, float(seconds))
 
 
 class UnknownHandlerError(UsageError):

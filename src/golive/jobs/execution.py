@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from golive.errors import TryLaterError
 from golive.jobs.context import JobContext, current
 from golive.jobs.errors import InvalidPayloadError, JobError
 from golive.jobs.handlers import Handler, encode_result
@@ -23,6 +24,10 @@ from golive.jobs.model import Failure
 from golive.timing import format_duration
 
 logger = logging.getLogger("golive.jobs")
+
+
+#: A job that may not run now is not tried again sooner.
+WAIT_SECONDS_MIN = 0.001
 
 
 class Outcome(NamedTuple):
@@ -60,7 +65,7 @@ async def execute(handler: Handler, payload: bytes, context: JobContext, result_
         if limit.expired() and isinstance(error, TimeoutError):
             abandoned = thread if thread and not thread.done() else None
             return Outcome(failure=timed_out(handler), abandoned=abandoned)
-        return Outcome(failure=failure_of(error), error=None if isinstance(error, JobError) else error)
+        return Outcome(failure=failure_of(error), error=None if isinstance(error, JobError | TryLaterError) else error)
     finally:
         current.reset(token)
 
@@ -96,7 +101,10 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, JobError):
         return Failure(error.code, error.message, error.status, error.retryable)
     if isinstance(error, InvalidPayloadError):  # stored by a version of the handler that took another shape
-        return Failure("payload_invalid", str(error), status=400)
+        return Failure("payload_invalid", str(error), status=400, wait_seconds=0.0)
+    if isinstance(error, TryLaterError):  # an open breaker's, too: what it depends on is away, which is not its fault
+        wait = max(error.retry_after_seconds, WAIT_SECONDS_MIN)
+        return Failure("not_now", error.told, status=503, retryable=True, wait_seconds=wait)
     return _unexpected(error)
 
 

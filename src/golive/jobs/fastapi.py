@@ -48,6 +48,10 @@ def api_router(endpoints: Endpoints) -> APIRouter:
         job_id = request.path_params["job_id"]
         return _response(await endpoints.answer(endpoints.events(request.scope, job_id)))
 
+    async def result(request: Request) -> Response:
+        job_id = request.path_params["job_id"]
+        return _response(await endpoints.answer(endpoints.result(request.scope, job_id)))
+
     router = APIRouter(prefix=endpoints.prefix, lifespan=endpoints.jobs.lifespan, tags=[name])
     body = {"requestBody": {"required": True, "content": {"application/json": {}}}}
     shared: dict[str, Any] = {"response_model": None}
@@ -69,6 +73,14 @@ def api_router(endpoints: Endpoints) -> APIRouter:
     router.add_api_route(
         "/jobs/{job_id}", cancel, methods=["DELETE"], summary=f"Cancel a {name} job",
         responses={202: {"description": "Its worker will end it"}, 404: _PROBLEM, 409: _PROBLEM}, **shared,
+    )  # fmt: skip
+    router.add_api_route(
+        "/jobs/{job_id}/cancel", cancel, methods=["POST"], summary=f"Cancel a {name} job, without DELETE",
+        responses={202: {"description": "Its worker will end it"}, 404: _PROBLEM, 409: _PROBLEM}, **shared,
+    )  # fmt: skip
+    router.add_api_route(
+        "/jobs/{job_id}/result", result, methods=["GET"], summary=f"The result of a {name} job, alone",
+        responses={202: {"description": "Not yet"}, 404: _PROBLEM, 410: _PROBLEM}, **shared,
     )  # fmt: skip
     return router
 

@@ -37,6 +37,9 @@ class Handler:
     retry_on_timeout: bool
     isolation: str = "none"
     memory_bytes_max: int | None = None
+    backoff_base: timedelta = timedelta(seconds=1)
+    backoff_max: timedelta = timedelta(minutes=10)
+    downstream: str | None = None
     payload_type: Any
     is_async: bool
     takes_payload: bool

@@ -4,8 +4,10 @@ The HTTP contract of a handler, on plain ASGI; :mod:`golive.jobs.fastapi` is the
     POST {prefix}            wait: 200 and the result, or the status of the JobError
     POST {prefix}/async      202, Location, Retry-After; also POST {prefix} with ``Prefer: respond-async``
     GET  {prefix}/jobs/{id}  where the job is; 404 for an unknown one and for another tenant's
+    GET  {prefix}/jobs/{id}/result  the result alone, or the status of the JobError; 202 while there is none yet
     GET  {prefix}/jobs/{id}/events  the same as server-sent events, one for each change
     DELETE {prefix}/jobs/{id}  cancel it: 200 when it is, 202 while its worker still has to, 409 when it had ended
+    POST {prefix}/jobs/{id}/cancel  the same, for clients that cannot send DELETE
 
 ``Prefer: wait=N`` on a GET, or beside ``respond-async``, holds the answer back for up to N seconds until the job ends.
 
@@ -15,6 +17,7 @@ Errors are RFC 9457 problem documents with a ``code``. An invalid body is 400, a
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -23,9 +26,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
-from golive.errors import ConfigError, GoliveError
+from golive.errors import ConfigError, GoliveError, UsageError
 from golive.jobs import events, log
+from golive.jobs.destinations import RefusedDestinationError
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError
 from golive.jobs.handlers import Handler, parse
 from golive.jobs.machine import State
@@ -74,22 +79,29 @@ def state_tenant(scope: Mapping[str, Any]) -> str:
 
 
 class Endpoints:
-    """The three routes of one handler. *prefix* is where they are mounted; see :meth:`Jobs.router` for the rest."""
+    """The routes of one handler. *prefix* is where they are mounted; see :meth:`Jobs.router` for the rest."""
 
     def __init__(
         self, jobs: Jobs, handler: Handler, prefix: str, body_style: Literal["snake", "camel"] = "snake",
-        headers: Mapping[str, str] | None = None, tenant: Tenant | None = None,
+        headers: Mapping[str, str] | None = None, tenant: Tenant | None = None, webhook_header: str | None = None,
+        results: Literal["inline", "redirect"] = "inline",
     ) -> None:  # fmt: skip
         if not re.fullmatch(r"(/[\w.~-]+)+", prefix):
             raise ConfigError(f'jobs.router: prefix: expected a path such as "/api/reports", got {prefix!r}.')
         if body_style not in ("snake", "camel"):
             raise ConfigError(f'jobs.router: body_style: expected "snake" or "camel", got {body_style!r}.')
+        if results not in ("inline", "redirect"):
+            raise ConfigError(f'jobs.router: results: expected "inline" or "redirect", got {results!r}.')
+        if webhook_header is not None and jobs.hooks is None:
+            raise ConfigError("jobs.router: webhook_header: expected jobs.webhooks(secret=...) before it, got none.")
         self.jobs = jobs
         self.handler = handler
         self.prefix = prefix
         self._job_id = "jobId" if body_style == "camel" else "job_id"
         self._headers = {name.lower().encode(): field for name, field in (headers or {}).items()}
         self._tenant = tenant or state_tenant
+        self._webhook_header = None if webhook_header is None else webhook_header.lower().encode()
+        self._redirects = results == "redirect"
         self._streams = 0
 
     async def wait(self, scope: Scope, receive: Receive) -> Reply:
@@ -103,37 +115,59 @@ class Endpoints:
         if outcome.error is not None:
             log.event("job.failed", level=log.ERROR, error=outcome.error, kind=self.handler.name, synchronous=True)
         if outcome.failure is not None:
-            return _problem(outcome.failure.status, outcome.failure.code, outcome.failure.message)
+            return _failed(outcome.failure)
         return Reply(200, outcome.result or b"null")
 
     async def submit(self, scope: Scope, receive: Receive, wait_seconds: float = 0.0) -> Reply:
         """``POST {prefix}/async``. A job that ends within *wait_seconds* is answered as if the caller had waited."""
         key = _idempotency_key(scope)
         payload = await self._payload(scope, receive)
-        job = await self.jobs.submit(self.handler.name, payload, tenant=self._tenant(scope), idempotency_key=key)
+        webhook = next((value for name, value in scope["headers"] if name == self._webhook_header), None)
+        job = await self.jobs.submit(
+            self.handler.name, payload, tenant=self._tenant(scope), idempotency_key=key,
+            webhook=None if webhook is None else webhook.decode("latin-1"),
+        )  # fmt: skip
         job = await self.jobs.wait(job, wait_seconds)
         if job.state is State.SUCCEEDED and wait_seconds:
             return Reply(200, job.result or b"null")
         if job.state is State.FAILED and job.failure and wait_seconds:
-            return _problem(job.failure.status, job.failure.code, job.failure.message)
+            return _failed(job.failure)
         url = f"{quote(scope['path'].rstrip('/').removesuffix('/async'))}/jobs/{job.id}"
         body = msgspec.json.encode({"ok": True, self._job_id: job.id, "status": job.state, "url": url})
+        if job.state.terminal:  # its key was seen before, and the job has ended since
+            return Reply(200, body, ((b"location", url.encode()),))
         return Reply(202, body, ((b"location", url.encode()), (b"retry-after", POLL_SECONDS)))
 
     async def status(self, scope: Scope, job_id: str) -> Reply:
         """``GET {prefix}/jobs/{id}``."""
-        job = await self.jobs.get(job_id, tenant=self._tenant(scope))
-        if job is None or job.kind != self.handler.name:
+        job = await self._mine(scope, job_id)
+        if job is None:
             return _UNKNOWN
         job = await self.jobs.wait(job, _preferred_wait(scope))
-        again = () if job.state.terminal else ((b"retry-after", POLL_SECONDS),)
-        return Reply(200, document(job), ((b"cache-control", b"no-store"), *again))
+        if self._redirects and job.state is State.SUCCEEDED:
+            where = f"{quote(scope['path'].rstrip('/'))}/result".encode()
+            return Reply(303, document(replace(job, result=None)), (_FRESH, (b"location", where)))
+        return Reply(200, document(job), (_FRESH, *_again(job)))
+
+    async def result(self, scope: Scope, job_id: str) -> Reply:
+        """``GET {prefix}/jobs/{id}/result``."""
+        job = await self._mine(scope, job_id)
+        if job is None:
+            return _UNKNOWN
+        job = await self.jobs.wait(job, _preferred_wait(scope))
+        if job.state is State.SUCCEEDED:
+            return Reply(200, job.result or b"null", (_FRESH,))
+        if job.state is State.CANCELLED:
+            return _problem(410, "job_cancelled", "The job was cancelled; there is no result.")
+        if job.state is State.FAILED and job.failure:
+            return _failed(job.failure)
+        return Reply(202, document(job), (_FRESH, *_again(job)))
 
     async def events(self, scope: Scope, job_id: str) -> Reply:
         """``GET {prefix}/jobs/{id}/events``."""
         tenant = self._tenant(scope)
-        job = await self.jobs.get(job_id, tenant=tenant)
-        if job is None or job.kind != self.handler.name:
+        job = await self._mine(scope, job_id)
+        if job is None:
             return _UNKNOWN
         seen = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"last-event-id"), "")
         if job.state.terminal and seen == events.event_id(document(job)):
@@ -157,14 +191,18 @@ class Endpoints:
 
     async def cancel(self, scope: Scope, job_id: str) -> Reply:
         """``DELETE {prefix}/jobs/{id}``."""
-        tenant = self._tenant(scope)
-        job = await self.jobs.get(job_id, tenant=tenant)
-        job = await self.jobs.cancel(job_id, tenant=tenant) if job and job.kind == self.handler.name else None
+        job = await self._mine(scope, job_id)
+        job = await self.jobs.cancel(job.id) if job else None
         if job is None:
             return _UNKNOWN
         if job.state.terminal and job.state is not State.CANCELLED:
             return _problem(409, "job_finished", f"The job has already {job.state}.")
         return Reply(200 if job.state.terminal else 202, document(job))
+
+    async def _mine(self, scope: Scope, job_id: str) -> Job | None:
+        """The job, if it is one of this handler and of the caller's tenant: no answer tells these apart from none."""
+        job = await self.jobs.get(job_id, tenant=self._tenant(scope))
+        return job if job is not None and job.kind == self.handler.name else None
 
     async def answer(self, work: Awaitable[Reply]) -> Reply:
         """*work*'s reply, or the problem document for what it raised. Bugs pass through, to the framework's 500."""
@@ -174,6 +212,10 @@ class Endpoints:
             return _problem(problem.status, problem.code, problem.detail)
         except InvalidPayloadError as error:
             return _problem(400, "payload_invalid", str(error))
+        except RefusedDestinationError as error:
+            return _problem(400, "webhook_refused", str(error))
+        except UsageError as error:
+            return _problem(400, "submission_invalid", str(error))
         except KeyReusedError as error:
             return _problem(422, "idempotency_key_reused", str(error))
         except GoliveError as error:  # the store; its message names files and hosts, so it is for the log
@@ -287,18 +329,22 @@ async def _send_stream(reply: Reply, stream: AsyncIterator[bytes], receive: Rece
 async def _dispatch(endpoints: Endpoints, scope: Scope, receive: Receive) -> Reply:
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     rest = path.removeprefix(endpoints.prefix)
-    routes: dict[str, dict[str, Callable[[], Awaitable[Reply]]]] = {
+    routes: dict[str, Mapping[str, Callable[[], Awaitable[Reply]]]] = {
         "": {"POST": lambda: endpoints.wait(scope, receive)},
         "/async": {"POST": lambda: endpoints.submit(scope, receive)},
     }
-    if found := re.fullmatch(r"/jobs/([^/]+)(/events)?", rest):
+    if found := re.fullmatch(r"/jobs/([^/]+)(/events|/result|/cancel)?", rest):
         job_id = found[1]
-        routes[rest] = {
-            "GET": lambda: endpoints.status(scope, job_id),
-            "DELETE": lambda: endpoints.cancel(scope, job_id),
+        of_job: dict[str | None, dict[str, Callable[[], Awaitable[Reply]]]] = {
+            None: {
+                "GET": lambda: endpoints.status(scope, job_id),
+                "DELETE": lambda: endpoints.cancel(scope, job_id),
+            },
+            "/events": {"GET": lambda: endpoints.events(scope, job_id)},
+            "/result": {"GET": lambda: endpoints.result(scope, job_id)},
+            "/cancel": {"POST": lambda: endpoints.cancel(scope, job_id)},
         }
-        if found[2]:
-            routes[rest] = {"GET": lambda: endpoints.events(scope, job_id)}
+        routes[rest] = of_job[found[2]]
     if rest == path or rest not in routes:
         return _problem(404, "not_found", "There is nothing here.")
     if scope["method"] not in routes[rest]:
@@ -329,6 +375,19 @@ def _problem(status: int, code: str, detail: str) -> Reply:
     return Reply(status, msgspec.json.encode(body), content_type=_PROBLEM)
 
 
+def _failed(failure: Failure) -> Reply:
+    """What a run's failure is to the caller who waited for it."""
+    reply = _problem(failure.status, failure.code, failure.message)
+    if not failure.wait_seconds:
+        return reply
+    return reply._replace(headers=((b"retry-after", str(math.ceil(failure.wait_seconds)).encode()),))
+
+
+def _again(job: Job) -> tuple[tuple[bytes, bytes], ...]:
+    return () if job.state.terminal else ((b"retry-after", POLL_SECONDS),)
+
+
+_FRESH = (b"cache-control", b"no-store")
 _UNKNOWN = _problem(404, "job_unknown", "There is no such job.")
 
 

@@ -23,13 +23,19 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a run failed. *code* and *message* are for the client; *exception* is for the operator and never leaves."""
+    """
+    Why a run failed. *code* and *message* are for the client; *exception* is for the operator and never leaves.
+
+    *wait_seconds*, unless None: this run could not be; the job waits that long, and nothing is held against it. 0.0
+    leaves the time to the worker.
+    """
 
     code: str
     message: str
     status: int = 500
     retryable: bool = False
     exception: str = ""
+    wait_seconds: float | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):

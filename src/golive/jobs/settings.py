@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from golive.errors import ConfigError
+from golive.jobs.machine import State
 from golive.timing import parse_duration
 
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,47}")
@@ -53,6 +54,12 @@ class JobsSettings:
     """True runs a worker inside the web process."""
     version: str | None = None
     """The release this process runs; recorded with every job it claims."""
+    keep_succeeded: timedelta | None = timedelta(days=7)
+    """How long a finished job can be read, and its idempotency key stands; then workers remove it. None: for ever."""
+    keep_failed: timedelta | None = timedelta(days=90)
+    keep_cancelled: timedelta | None = timedelta(days=7)
+    hold: timedelta = timedelta(days=1)
+    """How long a job waits for a worker that can read its payload, from its submission on, before it is dead."""
     alive_file: str = ""
     """A file a worker keeps fresh while it works (:mod:`golive.jobs.alive`); golive sets it for workers it starts."""
 
@@ -61,13 +68,24 @@ class JobsSettings:
         if faults:
             raise ConfigError(*faults)
 
+    @property
+    def keep_seconds(self) -> dict[State, float]:
+        """How long finished jobs are kept, by state; a state that is not in it is kept for ever."""
+        kept = {
+            State.SUCCEEDED: self.keep_succeeded,
+            State.FAILED: self.keep_failed,
+            State.CANCELLED: self.keep_cancelled,
+        }
+        return {state: keep.total_seconds() for state, keep in kept.items() if keep is not None}
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> JobsSettings:
         """
         The settings the environment asks for; *overrides* win.
 
         Reads ``GOLIVE_JOBS_URL``, ``_TABLE``, ``_CONCURRENCY``, ``_TIMEOUT``, ``_ATTEMPTS_MAX``, ``_LEASE``,
-        ``_DRAIN``, ``_ALIVE_FILE``, ``GOLIVE_VERSION``, and the spellings of deployed services: ``BLOCKS_CONCURRENCY``,
+        ``_DRAIN``, ``_HOLD``, ``_KEEP_SUCCEEDED``, ``_KEEP_FAILED``, ``_KEEP_CANCELLED`` (a duration or ``forever``),
+        ``_ALIVE_FILE``, ``GOLIVE_VERSION``, and the spellings of deployed services: ``BLOCKS_CONCURRENCY``,
         ``BLOCKS_TIMEOUT_MS`` and ``ENABLE_BACKGROUND_WORKER``. Two spellings of one setting must agree.
 
         Raises: ConfigError naming every variable that is wrong.
@@ -125,6 +143,10 @@ def _switch(text: str) -> bool:
     return known[text.lower()]
 
 
+def _keeping(text: str) -> timedelta | None:
+    return None if text.lower() == "forever" else parse_duration(text)
+
+
 def _milliseconds(text: str) -> timedelta:
     return timedelta(milliseconds=_count(text))
 
@@ -142,6 +164,10 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "GOLIVE_JOBS_TRANSPORT": ("transport", str),
     "GOLIVE_JOBS_PATIENCE": ("patience", parse_duration),
     "GOLIVE_JOBS_APP": ("app", str),
+    "GOLIVE_JOBS_HOLD": ("hold", parse_duration),
+    "GOLIVE_JOBS_KEEP_SUCCEEDED": ("keep_succeeded", _keeping),
+    "GOLIVE_JOBS_KEEP_FAILED": ("keep_failed", _keeping),
+    "GOLIVE_JOBS_KEEP_CANCELLED": ("keep_cancelled", _keeping),
     "ENABLE_BACKGROUND_WORKER": ("embedded", _switch),
     "GOLIVE_VERSION": ("version", str),
     "GOLIVE_JOBS_ALIVE_FILE": ("alive_file", str),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from golive.jobs.machine import State
+from golive.jobs.model import Pause
 from golive.jobs.ports import JobStore
 from golive.jobs.split import Split
 from golive.jobs.tally import RunTally
@@ -46,13 +47,14 @@ class WorkerStats(msgspec.Struct, frozen=True):
 class Stats(msgspec.Struct, frozen=True):
     """
     What :meth:`golive.jobs.Jobs.stats` returns: by queue, the workers of this process, and what became of the runs of
-    each version in all of them, with the split of claims between two versions if there is one.
+    each version in all of them, with the split of claims between two versions if there is one, and the paused queues.
     """
 
     queues: dict[str, QueueStats]
     workers: list[WorkerStats]
     runs: list[RunTally] = []
     split: Split | None = None
+    paused: list[Pause] = []
 
 
 async def queue_stats(store: JobStore, known: set[str]) -> dict[str, QueueStats]:

@@ -21,19 +21,23 @@ import random
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from golive.errors import GoliveError
 from golive.jobs import log
 from golive.jobs.alive import sign_of_life
 from golive.jobs.context import JobContext
 from golive.jobs.execution import Outcome, execute, timed_out
+from golive.jobs.gate import Gate, waiting_seconds
 from golive.jobs.handlers import Handler
 from golive.jobs.heart import Heart, Overstay
+from golive.jobs.limits import Limits
 from golive.jobs.machine import Event, after_failure, retry_delay_seconds
 from golive.jobs.model import Claim, Demand, JobId, Settlement, new_job_id
 from golive.jobs.ports import JobStore
+from golive.jobs.queues import Breaker
 from golive.jobs.settings import JobsSettings
 from golive.jobs.settler import Settler
 from golive.jobs.stats import WorkerStats
@@ -53,6 +57,9 @@ RESCUE_MAX = 500
 TEND_SECONDS = 0.5
 #: A run that ignores its cancellation is settled from outside this long after its time-out.
 PATIENCE_SECONDS = 5.0
+
+
+Chore = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass(slots=True)
@@ -76,11 +83,15 @@ class Worker:
         store: open, and left open.
         queues: only handlers of these queues; None means all.
         concurrency: slots; None takes the settings'.
+        limits, breakers: of a handler, by its name; see :mod:`golive.jobs.queues`.
+        chores: run beside the jobs until the worker stops: schedules, pruning, webhooks.
     """
 
     def __init__(
         self, store: JobStore, handlers: Mapping[str, Handler], settings: JobsSettings, *,
         queues: Collection[str] | None = None, concurrency: int | None = None,
+        limits: Mapping[str, Limits | None] | None = None, breakers: Mapping[str, Breaker] | None = None,
+        chores: Sequence[Chore] = (),
     ) -> None:  # fmt: skip
         self.name = f"{socket.gethostname()}-{os.getpid()}-{new_job_id()[-6:]}"
         self._counts: Counter[str] = Counter()
@@ -89,6 +100,8 @@ class Worker:
         self._settings = settings
         self._handlers = {name: each for name, each in handlers.items() if queues is None or each.queue in queues}
         self._concurrency = concurrency or settings.concurrency
+        self._gate = Gate(limits or {}, breakers or {})
+        self._chores = chores
         self._ready: deque[tuple[Claim, float]] = deque()
         self._running: dict[JobId, _Run] = {}
         self._busy: Counter[str] = Counter()
@@ -104,8 +117,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         unsubscribe = self._store.subscribe(self._ring)
         self._heart.start()
-        chores = (self._rescue_for_ever(), self._tend_for_ever(), self._settler.run())
-        background = [asyncio.create_task(chore) for chore in chores]
+        chores = (self._rescue_for_ever, self._tend_for_ever, self._settler.run, *self._chores)
+        background = [asyncio.create_task(chore()) for chore in chores]
         log.event("worker.started", worker=self.name, kinds=sorted(self._handlers), concurrency=self._concurrency,
                   version=self._settings.version)  # fmt: skip
         try:
@@ -153,7 +166,7 @@ class Worker:
                 full, pause = False, min(pause * 2, 5.0)
                 await asyncio.sleep(pause)
             if not full:
-                await self._until_woken(POLL_SECONDS)
+                await self._until_woken(self._gate.pause_seconds(POLL_SECONDS) if self._gate else POLL_SECONDS)
 
     async def _claim_once(self) -> bool:
         """Claim what there is room for; True if the store may have more and there is room for it."""
@@ -163,6 +176,8 @@ class Worker:
             return False
         lease = self._settings.lease.total_seconds()
         claims = await self._store.claim(demands, room, self.name, lease, self._settings.version)
+        if self._gate:
+            self._gate.claimed(claims)
         now = time.monotonic()
         self._heart.hold_all(claims)
         self._ready.extend([(claim, now) for claim in claims])
@@ -181,7 +196,8 @@ class Worker:
             limit = room if handler.concurrency is None else min(room, handler.concurrency - self._busy[name])
             if limit > 0:
                 demands.append(Demand(handler.queue, name, limit))
-        return demands
+        free = self._concurrency - len(self._running) - len(self._ready)
+        return self._gate.admitted(demands, free) if self._gate else demands
 
     async def _hand_back_stale(self) -> None:
         """A slow job took the slots: what was claimed behind it goes to workers that are free."""
@@ -233,7 +249,7 @@ class Worker:
             return
         settlement = self._settlement(run.claim, outcome, seconds)
         self._settler.add(settlement, run.claim)
-        if settlement.event is Event.RETRY:
+        if settlement.delay_seconds:
             asyncio.get_running_loop().call_later(settlement.delay_seconds + 0.001, self._wake.set)
         level = log.INFO if outcome.failure is None else log.WARNING
         if not log.enabled(level):
@@ -249,14 +265,20 @@ class Worker:
             return Settlement(
                 claim.id, claim.worker, claim.fence, Event.SUCCEED, result=outcome.result, run_seconds=seconds
             )
-        event = after_failure(claim.attempts, claim.attempts_max, outcome.failure.retryable)
+        failure = outcome.failure
+        waits = waiting_seconds(failure, claim, self._settings.hold.total_seconds())
+        if waits is not None:
+            return Settlement(
+                claim.id, claim.worker, claim.fence, Event.HAND_BACK, failure=failure, delay_seconds=waits
+            )
+        event = after_failure(claim.attempts, claim.attempts_max, failure.retryable)
         delay = 0.0
         if event is Event.RETRY:
-            base, most = self._settings.backoff_base.total_seconds(), self._settings.backoff_max.total_seconds()
+            handler = self._handlers[claim.kind]
+            base, most = handler.backoff_base.total_seconds(), handler.backoff_max.total_seconds()
             delay = retry_delay_seconds(claim.attempts, base, most, random.random())  # noqa: S311 - jitter, no secret
         return Settlement(
-            claim.id, claim.worker, claim.fence, event, failure=outcome.failure, delay_seconds=delay,
-            run_seconds=seconds,
+            claim.id, claim.worker, claim.fence, event, failure=failure, delay_seconds=delay, run_seconds=seconds
         )  # fmt: skip
 
     def _overstay(self, run: _Run) -> Overstay | None:

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import msgspec
 
 from golive.db.postgres import Line, migrate
-from golive.errors import UnavailableError, UsageError
+from golive.errors import UnavailableError
 from golive.jobs import log
 from golive.jobs.machine import Event, State, move
 from golive.jobs.model import (
@@ -44,6 +44,7 @@ from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split
 from golive.jobs.stores.group import Group
 from golive.jobs.stores.postgres_statements import Statements
+from golive.jobs.stores.within import Fetch, fetch_on
 from golive.jobs.tally import KEPT_SECONDS, RunTally, run_end, tallies
 
 #: Rows a counter is spread over; two workers that meet on one wait for each other's commits, and nothing else.
@@ -57,7 +58,6 @@ _decode_split = msgspec.json.Decoder(Split).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_failure = msgspec.json.Decoder(Failure).decode
 
-Fetch = Callable[..., Awaitable[list[Any]]]
 Purpose = Literal["submit", "settle", "quick", "read", "listen", "heart"]
 
 
@@ -106,11 +106,8 @@ class PostgresStore:
         return submissions
 
     async def submit_within(self, connection: Any, jobs: Sequence[NewJob]) -> list[Submission]:
-        """See the port. *connection* is an asyncpg connection to the store's database, in a transaction."""
-        in_transaction = getattr(connection, "is_in_transaction", None)
-        if in_transaction is None or not in_transaction():
-            raise UsageError(f"submit within: expected an asyncpg connection in a transaction, got {type(connection)}.")
-        return await self._submit_by(connection.fetch, jobs)
+        """See the port. *connection* is asyncpg's, psycopg's or SQLAlchemy's, to the store's database."""
+        return await self._submit_by(fetch_on(connection), jobs)
 
     async def get(self, job: JobId) -> Job | None:
         """See the port."""

@@ -11,7 +11,6 @@ Left out: network file systems (no shared memory) and more than one machine; tha
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from golive.db.sqlite import Connection, connect, migrate, storage_errors
-from golive.errors import UsageError
 from golive.jobs.machine import State
 from golive.jobs.model import (
     Claim,
@@ -43,6 +41,7 @@ from golive.jobs.split import Split, bucket
 from golive.jobs.stores import sqlite_statements as statements
 from golive.jobs.stores.group import Group
 from golive.jobs.stores.lane import Lane
+from golive.jobs.stores.sqlite_within import within
 from golive.jobs.tally import RunTally
 
 T = TypeVar("T")
@@ -97,17 +96,9 @@ class SqliteStore:
         return submissions
 
     async def submit_within(self, connection: object, jobs: Sequence[NewJob]) -> list[Submission]:
-        """See the port. *connection* is a sqlite3 connection to the store's file, used in the calling thread."""
-        if not isinstance(connection, sqlite3.Connection):
-            raise UsageError(f"submit within: expected a sqlite3.Connection to {self.path}, got {type(connection)}.")
-        if not _same_file(connection, self.path):
-            raise UsageError(f"submit within: expected a connection to {self.path}, got one to another database.")
-        if not connection.in_transaction:
-            connection.execute("begin immediate")
-        cursor = connection.cursor()
-        cursor.row_factory = None  # the caller's rows may be of any make
+        """See the port. *connection* is sqlite3's or SQLAlchemy's, to the store's file, used in the calling thread."""
         with storage_errors(self.path):
-            return self._sql.submit(cursor, jobs=jobs, now=self._clock())
+            return await within(connection, self.path, partial(self._sql.submit, jobs=jobs, now=self._clock()))
 
     async def get(self, job: JobId) -> Job | None:
         """See the port."""
@@ -247,13 +238,6 @@ class SqliteStore:
         writing.create_function("golive_bucket", 2, bucket, deterministic=True)
         migrate(writing, self._sql.steps, f"jobs:{self._sql.table}")
         return writing, connect(self.path, create=False, check_same_thread=False)
-
-
-def _same_file(connection: sqlite3.Connection, path: Path) -> bool:
-    cursor = connection.cursor()
-    cursor.row_factory = None
-    file = next(file for _, name, file in cursor.execute("pragma database_list") if name == "main")
-    return bool(file) and path.exists() and Path(file).samefile(path)
 
 
 class _Watch:
