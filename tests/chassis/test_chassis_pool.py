@@ -182,6 +182,18 @@ async def test_2000_requests_of_which_a_tenth_fail_leave_no_connection_behind(ca
         assert watching.execute(count).fetchone()[0] == 0
 
 
+async def test_a_pool_that_closes_waits_for_who_still_holds_a_connection(call, service, wait_until):
+    """A request in flight at the end of the process is answered whole."""
+    shop = service()
+    holding = asyncio.create_task(call(shop.app, path="/hold/1"))
+    await wait_until(lambda: shop.metric("db_pool_in_use"), 1)
+    closing = asyncio.create_task(shop.pool.close(timeout=30))
+    await asyncio.sleep(0.05)
+    shop.release.set()
+    await asyncio.wait_for(closing, 10)
+    assert (await holding).status == 200
+
+
 async def test_a_transaction_commits_on_the_way_out_and_rolls_back_when_anything_is_raised(service):
     """As one would expect, and the connection is given back both times."""
     pool = service().pool

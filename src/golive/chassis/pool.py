@@ -188,6 +188,7 @@ class Pool:
             async with asyncio.timeout(checkout.limit_seconds):
                 pool = self._pool or await self._open()
                 checkout.connection = await pool.acquire()
+                checkout.source = pool
         except (TimeoutError, OSError, self._asyncpg.PostgresError, self._asyncpg.InterfaceError) as error:
             raise self._unavailable(error, checkout.limit_seconds) from error
         finally:
@@ -204,8 +205,7 @@ class Pool:
         connection, checkout.connection = checkout.connection, None
         self._held.discard(checkout)
         try:
-            if self._pool is not None:
-                await self._pool.release(connection, timeout=5.0)
+            await checkout.source.release(connection, timeout=5.0)  # also when the pool is being closed meanwhile
         except (OSError, TimeoutError, self._asyncpg.PostgresError, self._asyncpg.InterfaceError):
             pass  # it was broken; the pool opens another
         self._show()
@@ -319,7 +319,7 @@ class Pool:
 class Checkout:
     """One connection, from entering to leaving the block; remembers who asked for it."""
 
-    __slots__ = ("connection", "limit_seconds", "pool", "reported", "request", "since", "where")
+    __slots__ = ("connection", "limit_seconds", "pool", "reported", "request", "since", "source", "where")
 
     def __init__(self, pool: Pool, limit_seconds: float, where: str) -> None:
         self.pool = pool
@@ -327,6 +327,7 @@ class Checkout:
         self.where = where
         self.request = requestid.current.get()
         self.connection: Any = None
+        self.source: Any = None
         self.since = 0.0
         self.reported = False
 
