@@ -18,9 +18,11 @@ RATIO_MAX = 2 * PHI_MAX
 way in which events usually come."""
 WEIGHT_MAX = 2.0
 """A pair weighs at most so many times a usual one, or one stall would outvote an hour of quiet."""
-PRIOR_PHI = 1.1
+PRIOR_PHI = 1.0
 PRIOR_EVENTS = 20.0
-"""Before stable has shown anything: slightly clumped, worth as much as twenty observed events."""
+"""Before stable has shown anything: single events, worth as much as twenty observed ones."""
+PHI_NOISE = 1.2
+"""Up to here an estimate is what single events give by chance; dividing by it would only cost time."""
 
 
 class Clumping:
@@ -30,7 +32,7 @@ class Clumping:
     Differences of neighbouring intervals, scaled to equal exposure, have the variance of the noise and hardly any of
     slow drift, so that daily load does not pass for clumping (von Neumann's successive-difference estimator):
 
-        phi = (20 * 1.1 + sum w d^2 / e) / (20 + sum w),   e = events of both intervals, d^2 / e <= 100, w = e limited
+        phi = (20 + sum w d^2 / e) / (20 + sum w),   e = events of both intervals, d^2 / e <= 100, w = e limited
 
     Both limits make it a robust estimator (Huber): clumps that come again and again move it as before, one outlier does
     not.
@@ -56,7 +58,7 @@ class Clumping:
     def factor(self, row: int) -> float:
         """phi of *row*, 1..:data:`PHI_MAX`."""
         phi = (PRIOR_EVENTS * PRIOR_PHI + self.squares[row]) / (PRIOR_EVENTS + self.events[row])
-        return min(max(phi, 1.0), PHI_MAX)
+        return min(phi, PHI_MAX) if phi > PHI_NOISE else 1.0
 
     def _add(self, events: Sequence[float], exposure: Sequence[float]) -> None:
         self.now[0] = [held + new for held, new in zip(self.now[0], events, strict=True)]

@@ -25,7 +25,7 @@ from golive.slo.evalue import log_add, log_sum
 SINCE_SHARE = 0.7
 """Of the stake, for "bad since the start": where faults of a new version are. The rest is paid out minute by minute."""
 LOG_SINCE = math.log(SINCE_SHARE)
-DIP_MAX = 0.75
+DIP_MAX = 1.5
 """Nats that may ever have spoken against "bad since the start"; after more than that, a burst has to be ruled out."""
 
 
@@ -40,6 +40,8 @@ class Patience:
         window: neighbouring blocks left out; 0 leaves nothing out.
         express_s: time since the start within which nothing is left out, seconds.
         late: whether later beginnings are bet on as well; then only a part of the stake is on the start.
+        free_s: time since the start in which a block may add all it has: a version that is broken from its first
+            request on shows it at once, and a burst would have to begin with it by chance.
     """
 
     block_s: float
@@ -47,6 +49,7 @@ class Patience:
     window: int
     express_s: float
     late: bool = True
+    free_s: float = 0.0
 
 
 class BlockClock:
@@ -84,9 +87,9 @@ class Run:
         self.window = 0.0
         self.worst = 0.0
 
-    def close(self, now: float) -> None:
-        """The open block ends with *now* gained in it."""
-        gain = now if now < self.cap else self.cap
+    def close(self, now: float, *, free: bool = False) -> None:
+        """The open block ends with *now* gained in it, all of which counts when it is *free* of the cap."""
+        gain = now if free or now < self.cap else self.cap
         self.closed += gain
         if self.closed < self.lowest:
             self.lowest = self.closed
@@ -137,11 +140,11 @@ class Wager:
         """Add one tick's gains, one for each alternative."""
         self.now = [held + gain for held, gain in zip(self.now, gains, strict=True)]
 
-    def settle(self, closed: set[float]) -> None:
-        """End the blocks whose lengths are in *closed*, after the tick's gains were added."""
+    def settle(self, closed: set[float], t: float = math.inf) -> None:
+        """End the blocks whose lengths are in *closed* at *t*, after the tick's gains were added."""
         for j, patience in enumerate(self.patience):
             if patience.block_s in closed:
-                self._close(j)
+                self._close(j, free=t <= patience.free_s)
 
     def start_late(self, share: float) -> None:
         """Put *share* of the stake on "bad since now", where that is better than the later start already running."""
@@ -171,8 +174,8 @@ class Wager:
             since = log_add(since, running[0] + running[1].value(now, whole=False))
         return self.log_weights[j] + since
 
-    def _close(self, j: int) -> None:
-        self.since[j].close(self.now[j])
+    def _close(self, j: int, *, free: bool = False) -> None:
+        self.since[j].close(self.now[j], free=free)
         running = self.late[j]
         if running is not None:
             running[1].close(self.now[j])

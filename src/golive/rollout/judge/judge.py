@@ -130,6 +130,7 @@ class Judge:
         self._regression.observe(t, counts, phi, usual, incident, warm=warm, alone=tick.weight >= 1.0)
         self._prove(t, counts, phi, incident, warm=warm)
         self._baseline.learn(*stable, tick.seconds, [not each for each in incident])
+        self._baseline.accept(row for row, line in enumerate(self._lines) if line.kind == "tail")
         self._clumping.learn(*stable, tick.seconds)
         return self._decide(tick, t, incident)
 

@@ -59,7 +59,7 @@ class Options:
     watch_s: float = 0.0
     warm_up_s: float = 60.0
     burst_s: float = 45.0
-    express_s: float = 90.0
+    express_s: float = 60.0
     fuse_ratio: float = 0.5
     warn: float = 10.0
     guard: float = 30.0

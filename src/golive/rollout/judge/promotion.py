@@ -3,7 +3,7 @@ Whether the next stage is earned. Promotion is a question of its own: not "is th
 that is still possible small enough for what comes next?".
 
 - Up to 50 %: the worst excess not yet refuted, at the next weight and for one reaction time, fits the harm budget.
-- Beyond 50 %: an excess as large as the margin is refuted on every row, since the start and in this stage.
+- Beyond 50 %: an excess as large as the margin is refuted on every row, and three times that in this stage alone.
 - Always: the stage had its time, nothing is suspicious, and stable is not in trouble.
 """
 
@@ -22,6 +22,8 @@ from golive.slo.wager import BlockClock
 SOAK_MAX, SOAK_MIN = 0.4, 0.08
 """Most of the waiting is done at the last stage in this range: nearly what 50 % tells per minute, at half the harm."""
 HALF = 0.5 + 1e-9
+STAGE_MARGIN = 3.0
+"""Within one stage alone, an excess of so many margins has to be refuted: enough for what a new weight can break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Promotion:
     ) -> None:
         self.options, self.plan, self.latency = options, list(plan), latency
         self.deltas = ladder_of(options.margin)
+        wanted = STAGE_MARGIN * options.margin
+        self.stage_rung = next((i for i, d in enumerate(self.deltas) if d >= wanted), len(self.deltas) - 1)
         self.need = math.log(1 / options.beta)
         self.clock = BlockClock([minute_s])
         self.minute_s = minute_s
@@ -79,9 +83,13 @@ class Promotion:
             for refutation in (*self.errors, *self.tails, *self.jobs):
                 refutation.start_late()
 
-    def proof(self, beginning: int) -> float:
-        """Nats against "worse than the margin" on the least proven row, since the start (0) or in this stage (1)."""
-        proofs = [ladder[beginning].value(0) for ladder in (self.errors, self.jobs) if ladder]
+    def proof(self, beginning: int, rung: int = 0) -> float:
+        """
+        Nats against "worse" on the least proven row, since the start (0) or in this stage (1).
+
+        "Worse" is by the margin; for errors another *rung* of the ladder may be asked.
+        """
+        proofs = [ladder[beginning].value(rung) for ladder in (self.errors, self.jobs) if ladder]
         if self.latency:
             proofs.append(self.tails[beginning].value(0))
         return min(proofs)
@@ -109,7 +117,7 @@ class Promotion:
         proven = self.proof(0) >= self.need
         if self.plan[stage + 1] <= HALF:
             return proven or self.next_harm(stage, rate) <= self.options.harm_budget
-        return proven and self.proof(1) >= self.need
+        return proven and self.proof(1, self.stage_rung) >= self.need
 
     def next_harm(self, stage: int, rate: float) -> float:
         """Failed requests the next stage may cost within one reaction time, at the worst excess not yet refuted."""

@@ -30,27 +30,29 @@ SEVERE = 4.0
 """From this multiple on a regression may be found within the first minute."""
 GUARD_FROM = 2
 """The guard looks at the multiples from 2.2 up."""
-POOLED_MULTIPLES, POOLED_PARTS = (8.0, 40.0), (0.8, 0.2)
+POOLED_MULTIPLES, POOLED_PARTS = (8.0, 40.0), (0.85, 0.15)
 ABSOLUTE_MULTIPLES = (2.0, 5.0, 15.0, 60.0)
 RATE_MAX = 0.95
 FUSE_NULL, FUSE_NULL_LATE = 0.004, 0.05
 """What "half fails" is held against. Later on, where bursts are, one failure in ten must not even look like it."""
 FUSE_BLOCK_S = 2.0
 """Two blocks of at least this length must both burn before the fuse blows: one clump of failures does not."""
+FUSE_FREE, FUSE_FREE_BLOCK_S = 2 / 9, 4.0
+"""Only in the first part of a burst since the start one block may do, when it is long enough for more than a hiccup."""
 WINDOW = 6
-PARTS, PARTS_TAIL, PARTS_FUSE = 1.6, 4.0, 1.4
-PREFIX_MAX, UNEVEN = 2.0, 0.02
-"""When failures began too late, or came too unevenly, to have been there since the start."""
+PARTS, PARTS_TAIL, PARTS_FUSE = 1.1, 4.0, 1.4
+PREFIX_MAX, UNEVEN, STEADY_MIN = 2.5, 0.02, 5.0
+"""When failures began too late, came too unevenly, or are too few, to have been there since the start."""
 SUM_MAX = 40
 #: the stake: where regressions are, as far as a hundred post-mortems tell; factors of two hardly matter
 STAKE = {
-    "errors": 0.12,
-    "route": 0.10,
-    "tail": 0.16,
-    "fuse": 0.26,
-    "late fuse": 0.05,
-    "pooled": 0.25,
-    "absolute": 0.04,
+    "errors": 0.10,
+    "route": 0.08,
+    "tail": 0.11,
+    "fuse": 0.12,
+    "late fuse": 0.04,
+    "pooled": 0.50,
+    "absolute": 0.03,
     "own": 0.02,
 }
 
@@ -111,7 +113,8 @@ class Regression:
 
     def _fuse(self) -> Patience:
         block = max(self.tick_s, min(FUSE_BLOCK_S, self.options.burst_s / 3))
-        return Patience(block, PARTS_FUSE, 0, 0.0, late=False)
+        free = self.options.burst_s * FUSE_FREE if block >= FUSE_FREE_BLOCK_S else 0.0
+        return Patience(block, PARTS_FUSE, 0, 0.0, late=False, free_s=free)
 
     def _wager(self, stake: float, multiples: Sequence[float], kind: str) -> Wager:
         weights = [stake / len(multiples)] * len(multiples)
@@ -131,7 +134,7 @@ class Regression:
         fuse = Wager([STAKE["fuse"]], [self._fuse()], self.goal)
         weights = [STAKE["pooled"] * part for part in POOLED_PARTS]
         pooled = Wager(weights, [self._patience(m, "errors") for m in POOLED_MULTIPLES], self.goal)
-        late = Wager([STAKE["late fuse"]], [replace(self._fuse(), late=True)], self.goal)
+        late = Wager([STAKE["late fuse"]], [replace(self._fuse(), late=True, free_s=0.0)], self.goal)
         return [
             Entry(fuse, "fuse", self.lines[0].label, 0, (FUSE_NULL,)),
             Entry(late, "fuse", self.lines[0].label, 0, (FUSE_NULL_LATE,)),
@@ -222,7 +225,7 @@ class Regression:
         if warm and self._is_tail(i):
             return None
         if x.c > 0 and self.healthy_prefix[i] is None:
-            self.healthy_prefix[i] = self.sums[i][0][1]
+            self.healthy_prefix[i] = self.sums[i][0][1] + x.n_c / (x.c + 1)  # where the first of c failures is expected
         for sums in self.sums[i]:
             for k, value in enumerate((x.c, x.n_c, x.b, x.n_s)):
                 sums[k] += value
@@ -261,7 +264,7 @@ class Regression:
         if not closed:
             return
         for entry in self.entries:
-            entry.wager.settle(closed)
+            entry.wager.settle(closed, t)
         if self.minute_s in closed:
             self.minutes += 1
             for entry in self.entries:
@@ -302,16 +305,9 @@ class Regression:
         At the rate since the first failure, the exposure before it would have brought some *PREFIX_MAX* failures.
         """
         prefix, (c, n, _, _) = self.healthy_prefix[line], self.sums[line][0]
-        return prefix is not None and prefix * c <= PREFIX_MAX * (n - prefix) and self._evenly()
-
-    def _evenly(self) -> bool:
-        """Whether every quarter of the canary's requests since the start had its share of failures, up to chance."""
-        c, n = self.path[-1] if self.path else [0.0, 0.0]
-        for part in (0.25, 0.5, 0.75):
-            failed, served = max((point for point in self.path if point[1] <= part * n), default=[0.0, 0.0])
-            if served > 0 and _chance_of_so_few(failed, c, served / n) < UNEVEN:
-                return False
-        return True
+        if prefix is None or c < STEADY_MIN:
+            return False
+        return prefix * c <= PREFIX_MAX * (n - prefix) and evenly(self.path)
 
     def visible(self, line: int) -> bool:
         """Whether the canary's excess, since the start or in this stage, is more than a trifle."""
@@ -365,6 +361,21 @@ class Weight:
     suspicion: float
     lead: Entry
     allowed: dict[int, float]
+
+
+def evenly(path: Sequence[Sequence[float]]) -> bool:
+    """
+    Whether every quarter of the canary's requests since the start had its share of failures, up to chance.
+
+    Args:
+        path: cumulative (failed, served) at each look since the start.
+    """
+    c, n = path[-1] if path else (0.0, 0.0)
+    for part in (0.25, 0.5, 0.75):
+        failed, served = next((point for point in reversed(path) if point[1] <= part * n), (0.0, 0.0))
+        if served > 0 and _chance_of_so_few(failed, c, served / n) < UNEVEN:
+            return False
+    return True
 
 
 def _chance_of_so_few(k: float, n: float, share: float) -> float:
