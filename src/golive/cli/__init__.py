@@ -33,6 +33,7 @@ VERBS = {
     "rollback": "Put the version before this one back in service.",
     "explain": "Say why a rollout decided what it did, from the journal.",
     "replay": "Run a recorded rollout under other settings, from the journal.",
+    "backtest": "Run the SLO table over recorded evidence: when would it have fired?",
     "verify": "Check that a journal is whole and unaltered.",
     "check": "Run the gates: GO or NO-GO.",
     "load": "Send an open-loop load and report honest percentiles.",
