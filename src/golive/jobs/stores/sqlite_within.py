@@ -45,6 +45,8 @@ def _by_sqlalchemy(connection: Any, path: Path, work: Callable[[Any], T]) -> T:
     if bound.dialect.name != "sqlite":
         raise UsageError(f"submit within: expected a connection to {path}, got one to another database.")
     _refuse_other_file(driver, path)
+    if not bound.connection.driver_connection.in_transaction:  # sqlite3 begins one before an insert, not before ours
+        driver.execute("begin immediate")
     return work(driver)
 
 
