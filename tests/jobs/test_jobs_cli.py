@@ -12,7 +12,7 @@ import pytest
 from golive.cli.frame import app_for
 from golive.jobs import Jobs, State
 from golive.jobs.machine import Event
-from golive.jobs.model import Failure
+from golive.jobs.model import Failure, Schedule
 from golive.testing.jobs import claim, new_job, settlement
 
 Golive = Callable[..., tuple[int, str, str]]
@@ -101,9 +101,9 @@ def test_cancel_and_wait_and_stats(golive: Golive, ids: dict[str, str]) -> None:
     assert golive("wait", ids["pending"], "--timeout", "0.1")[0] == 5
     assert golive("wait", ids["succeeded"])[0] == 0
     assert golive("wait", ids["failed"])[0] == 3
-    assert json.loads(golive("stats", "-o", "json")[1]) == [
-        {"queue": "default", "pending": 1, "running": 0, "failed": 1}
-    ]
+    (row,) = json.loads(golive("stats", "-o", "json")[1])
+    assert 0 <= row.pop("oldest_seconds") < 60
+    assert row == {"queue": "default", "pending": 1, "running": 0, "failed": 1, "paused": None}
     assert golive("cancel", ids["pending"])[1] == f"{ids['pending']} {State.CANCELLED}\n"
     assert "0 pending" in golive("stats")[1]
 
@@ -152,3 +152,74 @@ def test_what_is_not_there_is_said_in_one_line(golive: Golive, ids: dict[str, st
         code, _, err = golive(*arguments)
         assert (code, said in err, len(err.splitlines())) == (2, True, 1), (arguments, err)
     assert not (tmp_path / "none.db").exists()
+
+
+def test_a_retry_runs_one_job_with_another_payload(golive: Golive, ids: dict[str, str], tmp_path: Path) -> None:
+    """A dead one afresh, a waiting one now; what cannot be is refused and nothing is changed."""
+    (tmp_path / "edited.json").write_text('{"pin": "ü"}')
+    (tmp_path / "broken.json").write_bytes(b"{")
+    code, _, err = golive("retry", ids["failed"], "--payload", str(tmp_path / "broken.json"))
+    assert (code, "--payload: expected JSON" in err) == (2, True)
+    assert golive("retry", ids["failed"], "--payload", str(tmp_path / "edited.json"))[1] == f"{ids['failed']} pending\n"
+    shown = json.loads(golive("show", "--payload", ids["failed"])[1])
+    assert (shown["payload"], shown["attempts"]) == ({"pin": "ü"}, 0)
+    assert json.loads(golive("retry", ids["pending"], "-o", "json")[1])["state"] == "pending"
+    for arguments, said in (
+        ((ids["succeeded"],), "expected a job that waits, failed or was cancelled, got a succeeded one"),
+        ((ids["pending"], "--payload", str(tmp_path / "edited.json")), "expected a failed or cancelled job"),
+        (("x",), "expected a job of this store"),
+    ):
+        code, _, err = golive("retry", *arguments)
+        assert (code, said in err) == (2, True), err
+
+
+def test_a_queue_is_paused_and_resumed(golive: Golive, ids: dict[str, str]) -> None:
+    """Seen in the statistics, with the reason, even where the queue is empty; the reason cannot paint the terminal."""
+    assert golive("pause", "default", "--reason", "we \x1b[31mmove")[0] == 0
+    assert golive("pause", "empty")[0] == 0
+    out = golive("stats")[1]
+    assert 'paused: "we \\u001b[31mmove"' in out
+    assert "\x1b" not in out
+    assert {row["queue"]: row["paused"] for row in json.loads(golive("stats", "-o", "json")[1])} == {
+        "default": "we \x1b[31mmove", "empty": "",
+    }  # fmt: skip
+    assert golive("resume", "default")[1] == "default resumed\n"
+    assert golive("resume", "default")[1] == "default was not paused\n"
+    code, _, err = golive("pause", "no such\nqueue")
+    assert (code, "expected a queue's name" in err) == (2, True)
+
+
+def test_lists_are_narrowed_and_paged(golive: Golive, ids: dict[str, str]) -> None:
+    """By queue and tenant; the next page begins below the last id; programs get JSON from every verb."""
+    assert golive("list", "--queue", "other")[1] == golive("list", "--tenant", "acme")[1] == "no such jobs\n"
+    first = golive("list", "--limit", "2")[1].splitlines()
+    rest = golive("list", "--limit", "2", "--before", first[-1].split()[0])[1].splitlines()
+    assert {line.split()[0] for line in [*first, *rest]} == set(ids.values())
+    assert golive("dead", "--queue", "other")[1] == "no such jobs\n"
+    assert json.loads(golive("cancel", ids["pending"], "-o", "json")[1])["state"] == "cancelled"
+    assert json.loads(golive("wait", ids["succeeded"], "-o", "json")[1])["state"] == "succeeded"
+    assert golive("redrive", "--all", "--queue", "other")[1] == "0 put back\n"
+    lines = golive("redrive", "--all", "-o", "json")[1].splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"id": ids["failed"], "state": "pending", "put_back": True}, {"put_back": 1},
+    ]  # fmt: skip
+
+
+def test_schedules_are_listed_with_their_next_time(golive: Golive, ids: dict[str, str]) -> None:
+    """One that nobody fires any more is seen to be overdue."""
+    assert golive("schedules")[1] == "no schedules\n"
+
+    async def declare() -> None:
+        async with Jobs.from_env() as jobs:
+            await jobs.store.fire(Schedule("nightly", "report", "0 3 * * * UTC", 1000.0, 87_400.0), [])
+            await jobs.store.fire(Schedule("tick", "sync", "every 5m", 1000.0, 4e9), [])
+
+    asyncio.run(declare())
+    nightly, tick = golive("schedules")[1].splitlines()
+    assert nightly.split()[:2] == ["nightly", "report"]
+    assert "overdue" in nightly
+    assert "next 2096-10-02T07:06:40" in tick
+    assert "overdue" not in tick
+    assert [(each["name"], each["overdue"]) for each in json.loads(golive("schedules", "-o", "json")[1])] == [
+        ("nightly", True), ("tick", False),
+    ]  # fmt: skip

@@ -9,32 +9,29 @@ characters away from the terminal.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, BinaryIO
 
 import click
 import msgspec
 
-from golive.errors import ExitCode, StateError, UsageError
+from golive.cli.jobs_queues import pause, resume, schedules, split, stats, versions
+from golive.cli.jobs_store import ask, output_option
+from golive.errors import ExitCode, UsageError
 from golive.jobs.app import Jobs
+from golive.jobs.errors import InvalidPayloadError
 from golive.jobs.machine import State
 from golive.jobs.model import Job, JobId, is_job_id
 from golive.jobs.settings import JobsSettings
-from golive.jobs.split import Split
-from golive.jobs.stores.sqlite import SqliteStore
 from golive.timing import format_instant
-
-T = TypeVar("T")
 
 #: One page of the store.
 PAGE = 200
 
 _state = click.Choice([str(state) for state in State])
-_format = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
 @click.group(name="jobs")
@@ -49,24 +46,28 @@ def command(context: click.Context, url: str | None) -> None:
 @command.command("list")
 @click.option("--state", type=_state)
 @click.option("--kind", help="Only jobs of this handler.")
+@click.option("--queue", help="Only jobs of this queue.")
+@click.option("--tenant", help="Only jobs of this tenant.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @click.option("--before", metavar="ID", help="The next page: older than this job.")
-@_format
+@output_option
 @click.pass_obj
-def list_(settings: JobsSettings, state: str | None, kind: str | None, limit: int, before: str | None,
-          output: str) -> None:  # fmt: skip
+def list_(settings: JobsSettings, /, limit: int, before: str | None, output: str, **narrow: str | None) -> None:
     """The newest jobs."""
-    _print(_ask(settings, lambda jobs: _collect(jobs, limit, state, kind, before)), output)
+    _print(ask(settings, lambda jobs: _collect(jobs, limit, before, **narrow)), output)
 
 
 @command.command()
 @click.option("--kind", help="Only jobs of this handler.")
+@click.option("--queue", help="Only jobs of this queue.")
+@click.option("--tenant", help="Only jobs of this tenant.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@_format
+@click.option("--before", metavar="ID", help="The next page: older than this job.")
+@output_option
 @click.pass_obj
-def dead(settings: JobsSettings, kind: str | None, limit: int, output: str) -> None:
+def dead(settings: JobsSettings, /, limit: int, before: str | None, output: str, **narrow: str | None) -> None:
     """The dead letters: jobs that failed for good."""
-    _print(_ask(settings, lambda jobs: _collect(jobs, limit, State.FAILED, kind, None)), output)
+    _print(ask(settings, lambda jobs: _collect(jobs, limit, before, state=State.FAILED, **narrow)), output)
 
 
 @command.command()
@@ -75,165 +76,138 @@ def dead(settings: JobsSettings, kind: str | None, limit: int, output: str) -> N
 @click.pass_obj
 def show(settings: JobsSettings, job_id: str, payload: bool) -> None:
     """Everything about one job, as JSON, with the reason an operator needs."""
-    job = _ask(settings, lambda jobs: _one(jobs, job_id))
+    job = ask(settings, lambda jobs: _one(jobs, job_id))
     click.echo(msgspec.json.format(msgspec.json.encode(_full(job, payload)), indent=2).decode())
 
 
 @command.command()
 @click.argument("job_id", metavar="ID")
+@output_option
 @click.pass_obj
-def cancel(settings: JobsSettings, job_id: str) -> None:
+def cancel(settings: JobsSettings, job_id: str, output: str) -> None:
     """Cancel a job; a running one is ended by its worker."""
 
     async def work(jobs: Jobs) -> Job:
         await _one(jobs, job_id)
         return _found(await jobs.cancel(job_id), job_id)
 
-    job = _ask(settings, work)
+    job = ask(settings, work)
+    if output == "json":
+        _print_one(job)
+        return
     running = " (its worker will end it)" if job.state is State.RUNNING else ""
     click.echo(f"{job.id} {job.state}{running}")
+
+
+@command.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--payload", type=click.File("rb"), help="Run it with this JSON instead; - is stdin.")
+@output_option
+@click.pass_obj
+def retry(settings: JobsSettings, job_id: str, payload: BinaryIO | None, output: str) -> None:
+    """
+    Run one job as soon as possible: a failed or cancelled one with a fresh set of attempts, one that waits for its next
+    attempt or its time right now.
+    """
+    edited = None if payload is None else payload.read()
+
+    async def work(jobs: Jobs) -> Job:
+        job = await _one(jobs, job_id)
+        if job.state in (State.FAILED, State.CANCELLED):
+            return _found(await _edited(jobs, job, edited), job_id)
+        if job.state is not State.PENDING or edited is not None:
+            wanted = "a failed or cancelled job" if edited is not None else "a job that waits, failed or was cancelled"
+            raise UsageError(f"{job_id}: expected {wanted}, got a {job.state} one. Nothing was changed.")
+        return _found(await jobs.hasten(job_id), job_id)
+
+    job = ask(settings, work)
+    if output == "json":
+        _print_one(job)
+    else:
+        click.echo(f"{job.id} {job.state}")
+
+
+async def _edited(jobs: Jobs, job: Job, payload: bytes | None) -> Job | None:
+    try:
+        return await jobs.redrive(job.id, payload)
+    except InvalidPayloadError as error:
+        raise UsageError(f"--payload: expected JSON in UTF-8, got something else: {error}.") from error
 
 
 @command.command()
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every dead job, oldest last.")
 @click.option("--kind", help="With --all: only jobs of this handler.")
+@click.option("--queue", help="With --all: only jobs of this queue.")
+@click.option("--tenant", help="With --all: only jobs of this tenant.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="At most this many per second.")
+@output_option
 @click.pass_obj
-def redrive(settings: JobsSettings, job_ids: tuple[str, ...], everything: bool, kind: str | None,
-            rate: float | None) -> None:  # fmt: skip
+def redrive(settings: JobsSettings, /, job_ids: tuple[str, ...], everything: bool, rate: float | None, output: str,
+            **narrow: str | None) -> None:  # fmt: skip
     """Put failed or cancelled jobs back, with a fresh set of attempts."""
     if bool(job_ids) == everything:
         raise UsageError("golive jobs redrive: expected job ids or --all. `golive jobs dead` lists the candidates.")
 
     async def work(jobs: Jobs) -> int:
-        count = 0
-        async for job in _chosen(jobs, job_ids, kind):
+        count, began = 0, time.monotonic()
+        async for job in _chosen(jobs, job_ids, narrow):
             moved = job.state in (State.FAILED, State.CANCELLED)
+            if rate and moved:
+                await asyncio.sleep(max(0.0, began + count / rate - time.monotonic()))
             after = _found(await jobs.redrive(job.id), job.id)
             count += moved
-            click.echo(f"{after.id} {after.state}{'' if moved else ' (left as it is)'}")
-            if rate:
-                await asyncio.sleep(1 / rate)
+            if output == "json":
+                click.echo(msgspec.json.encode({"id": after.id, "state": after.state, "put_back": moved}).decode())
+            else:
+                click.echo(f"{after.id} {after.state}{'' if moved else ' (left as it is)'}")
         return count
 
-    click.echo(f"{_ask(settings, work)} put back")
+    count = ask(settings, work)
+    click.echo(msgspec.json.encode({"put_back": count}).decode() if output == "json" else f"{count} put back")
 
 
 @command.command()
 @click.argument("job_id", metavar="ID")
 @click.option("--timeout", type=click.FloatRange(min=0), default=300.0, show_default=True, help="Seconds.")
+@output_option
 @click.pass_obj
-def wait(settings: JobsSettings, job_id: str, timeout: float) -> int:
+def wait(settings: JobsSettings, job_id: str, timeout: float, output: str) -> int:
     """Wait until a job ends. Exit 0 if it succeeded, 3 if not, 5 if it is still not finished."""
 
     async def work(jobs: Jobs) -> Job:
         return await jobs.wait(await _one(jobs, job_id), timeout)
 
-    job = _ask(settings, work)
-    click.echo(f"{job.id} {job.state}{_reason(job)}")
+    job = ask(settings, work)
+    if output == "json":
+        _print_one(job)
+    else:
+        click.echo(f"{job.id} {job.state}{_reason(job)}")
     if not job.state.terminal:
         return ExitCode.TIMEOUT
     return ExitCode.OK if job.state is State.SUCCEEDED else ExitCode.NO_GO
 
 
-@command.command()
-@click.argument("candidate", required=False)
-@click.argument("share", required=False, metavar="[SHARE%]")
-@click.option("--salt", help="Which jobs. Default: by the candidate's name. Keep it while the share grows.")
-@click.option("--end", is_flag=True, help="Every worker claims every job again.")
-@click.pass_obj
-def split(settings: JobsSettings, candidate: str | None, share: str | None, salt: str | None, end: bool) -> None:
-    """
-    Give workers of the version CANDIDATE a share of the jobs, such as 5%. Without arguments, say what the split is.
-
-    It holds from the next claim on, for all workers.
-    """
-    if (end and candidate) or (candidate is None) != (share is None):
-        raise UsageError("golive jobs split: expected CANDIDATE and SHARE%, or --end, or neither.")
-
-    async def work(jobs: Jobs) -> Split | None:
-        if candidate is not None and share is not None:
-            return await jobs.split_claims(candidate, _basis_points(share), salt=salt)
-        if end:
-            await jobs.end_split()
-        return await jobs.store.split()
-
-    now = _ask(settings, work)
-    said = "no split: every worker claims every job"
-    if now:
-        strict = f", {now.stable} the rest, and no other version anything" if now.stable else ""
-        said = f"{now.candidate} claims {now.share_basis_points / 100:g}% (salt {now.salt}){strict}"
-    click.echo(said)
+for _each in (stats, pause, resume, schedules, split, versions):
+    command.add_command(_each)
 
 
-def _basis_points(share: str) -> int:
-    """From ``5%`` or ``0.05%``; exact."""
-    found = re.fullmatch(r"(\d{1,3})(?:\.(\d{1,2}))?%", share, re.ASCII)
-    if found is None:
-        raise UsageError(f'split: share: expected a percentage such as "5%" or "0.5%", got {share!r}.')
-    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
-
-
-@command.command()
-@_format
-@click.pass_obj
-def versions(settings: JobsSettings, output: str) -> None:
-    """What became of the runs of each version, over all workers: counters that only grow."""
-    tallies = _ask(settings, lambda jobs: jobs.store.runs())
-    if output == "json":
-        click.echo(msgspec.json.encode(tallies).decode())
-        return
-    for each in tallies:
-        mean = each.seconds / each.runs * 1000
-        click.echo(f"{each.version or '-':<20} {each.kind:<20} {each.end:<9} {each.runs:>8} runs {mean:>10.1f} ms each")
-    if not tallies:
-        click.echo("no runs yet")
-
-
-@command.command()
-@_format
-@click.pass_obj
-def stats(settings: JobsSettings, output: str) -> None:
-    """How many jobs wait, run and are dead, by queue."""
-    depth = _ask(settings, lambda jobs: jobs.store.depth())
-    queues = sorted({queue for queue, _ in depth})
-    counted = (State.PENDING, State.RUNNING, State.FAILED)
-    rows = [{"queue": queue, **{str(state): depth.get((queue, state), 0) for state in counted}} for queue in queues]
-    if output == "json":
-        click.echo(msgspec.json.encode(rows).decode())
-        return
-    for row in rows or [{"queue": "(none)", "pending": 0, "running": 0, "failed": 0}]:
-        click.echo(
-            f"{row['queue']:<24} {row['pending']:>8} pending {row['running']:>6} running {row['failed']:>6} dead"
-        )
-
-
-def _ask(settings: JobsSettings, work: Callable[[Jobs], Awaitable[T]]) -> T:
-    async def main() -> T:
-        jobs = Jobs(settings)
-        if isinstance(jobs.store, SqliteStore) and not jobs.store.path.exists():
-            raise StateError(
-                f"{jobs.store.path}: expected a job store, got no such file. Set GOLIVE_JOBS_URL or --store."
-            )
-        async with jobs:
-            return await work(jobs)
-
-    return asyncio.run(main())
-
-
-async def _collect(jobs: Jobs, limit: int, state: str | None, kind: str | None, before: str | None) -> list[Job]:
+async def _collect(
+    jobs: Jobs, limit: int, before: str | None, *, state: str | None = None, kind: str | None = None,
+    queue: str | None = None, tenant: str | None = None,
+) -> list[Job]:  # fmt: skip
     if before is not None and not is_job_id(before):
         raise UsageError(f"--before: expected a job id, got {before!r}.")
     chosen = None if state is None else State(state)
-    return await jobs.store.page(limit, state=chosen, kind=kind, before=None if before is None else JobId(before))
+    older = None if before is None else JobId(before)
+    return await jobs.store.page(limit, state=chosen, kind=kind, before=older, queue=queue, tenant=tenant)
 
 
-async def _chosen(jobs: Jobs, job_ids: tuple[str, ...], kind: str | None) -> AsyncIterator[Job]:
+async def _chosen(jobs: Jobs, job_ids: tuple[str, ...], narrow: dict[str, str | None]) -> AsyncIterator[Job]:
     for job_id in job_ids:
         yield await _one(jobs, job_id)
     before = None
-    while not job_ids and (page := await jobs.store.page(PAGE, state=State.FAILED, kind=kind, before=before)):
+    while not job_ids and (page := await _collect(jobs, PAGE, before, state=State.FAILED, **narrow)):
         before = page[-1].id
         for job in page:
             yield job
@@ -258,6 +232,10 @@ def _print(found: list[Job], output: str) -> None:
         click.echo(f"{job.id} {job.state:<9} {job.kind:<20} {job.attempts}/{job.attempts_max} {age:>8}{_reason(job)}")
     if not found:
         click.echo("no such jobs")
+
+
+def _print_one(job: Job) -> None:
+    click.echo(msgspec.json.encode(_full(job, payload=False)).decode())
 
 
 def _reason(job: Job) -> str:

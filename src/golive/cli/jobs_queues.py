@@ -1,0 +1,164 @@
+"""The verbs of ``golive jobs`` about queues, schedules and versions; those about jobs are in :mod:`golive.cli.jobs`."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from golive.cli.jobs_store import ask, output_option
+from golive.errors import UsageError
+from golive.jobs.app import Jobs
+from golive.jobs.machine import State
+from golive.jobs.model import Schedule
+from golive.jobs.settings import JobsSettings
+from golive.jobs.split import Split
+from golive.timing import format_instant
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def stats(settings: JobsSettings, output: str) -> None:
+    """How many jobs wait, run and are dead, how long the oldest has waited, and what is paused; by queue."""
+    rows = ask(settings, _queues)
+    if output == "json":
+        click.echo(msgspec.json.encode(rows).decode())
+        return
+    for row in rows or [{"queue": "(none)", "pending": 0, "running": 0, "failed": 0, "oldest_seconds": 0.0}]:
+        paused = "" if row.get("paused") is None else f"  paused: {_quoted(row['paused'])}"
+        counts = f"{row['pending']:>8} pending {row['running']:>6} running {row['failed']:>6} dead"
+        click.echo(f"{row['queue']:<24} {counts} {row['oldest_seconds']:>8.1f} s oldest{paused}")
+
+
+async def _queues(jobs: Jobs) -> list[dict[str, Any]]:
+    depth, oldest = await jobs.store.depth(), await jobs.store.oldest()
+    paused = {pause.queue: pause.reason for pause in await jobs.store.paused()}
+    counted = (State.PENDING, State.RUNNING, State.FAILED)
+    return [
+        {
+            "queue": queue,
+            **{str(state): depth.get((queue, state), 0) for state in counted},
+            "oldest_seconds": round(oldest.get(queue, 0.0), 3),
+            "paused": paused.get(queue),
+        }
+        for queue in sorted({queue for queue, _ in depth} | set(paused))
+    ]
+
+
+@click.command()
+@click.argument("queue")
+@click.option("--reason", default="", help="For whoever wonders why nothing happens.")
+@click.pass_obj
+def pause(settings: JobsSettings, queue: str, reason: str) -> None:
+    """From the next claim on, no worker takes anything from QUEUE. What runs runs on; submissions are taken."""
+    ask(settings, lambda jobs: jobs.pause(queue, reason))
+    click.echo(f"{queue} paused. `golive jobs resume {queue}` ends it.")
+
+
+@click.command()
+@click.argument("queue")
+@click.pass_obj
+def resume(settings: JobsSettings, queue: str) -> None:
+    """End a pause."""
+
+    async def work(jobs: Jobs) -> bool:
+        was = {each.queue for each in await jobs.store.paused()}
+        await jobs.resume(queue)
+        return queue in was
+
+    click.echo(f"{queue} resumed" if ask(settings, work) else f"{queue} was not paused")
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def schedules(settings: JobsSettings, output: str) -> None:
+    """What is submitted by itself, when it was last, and when it is next. They are declared in the application."""
+    found = ask(settings, lambda jobs: jobs.store.schedules())
+    if output == "json":
+        click.echo(msgspec.json.encode([_schedule(each) for each in found]).decode())
+        return
+    for each in found:
+        shown = _schedule(each)
+        late = " (overdue: no worker that declares it?)" if shown["overdue"] else ""
+        click.echo(f"{each.name:<20} {each.kind:<20} {each.spec:<32} next {shown['next_at'] or 'never'}{late}")
+    if not found:
+        click.echo("no schedules")
+
+
+#: A schedule whose next time has passed for longer than this is nobody's any more.
+OVERDUE_SECONDS = 120.0
+
+
+def _schedule(each: Schedule) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "kind": each.kind,
+        "spec": each.spec,
+        "fired_at": format_instant(datetime.fromtimestamp(each.fired_at, UTC)),
+        "next_at": None if each.next_at is None else format_instant(datetime.fromtimestamp(each.next_at, UTC)),
+        "overdue": each.next_at is not None and each.next_at < time.time() - OVERDUE_SECONDS,
+    }
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
+
+
+@click.command()
+@click.argument("candidate", required=False)
+@click.argument("share", required=False, metavar="[SHARE%]")
+@click.option("--salt", help="Which jobs. Default: by the candidate's name. Keep it while the share grows.")
+@click.option("--end", is_flag=True, help="Every worker claims every job again.")
+@click.pass_obj
+def split(settings: JobsSettings, candidate: str | None, share: str | None, salt: str | None, end: bool) -> None:
+    """
+    Give workers of the version CANDIDATE a share of the jobs, such as 5%. Without arguments, say what the split is.
+
+    It holds from the next claim on, for all workers.
+    """
+    if (end and candidate) or (candidate is None) != (share is None):
+        raise UsageError("golive jobs split: expected CANDIDATE and SHARE%, or --end, or neither.")
+
+    async def work(jobs: Jobs) -> Split | None:
+        if candidate is not None and share is not None:
+            return await jobs.split_claims(candidate, _basis_points(share), salt=salt)
+        if end:
+            await jobs.end_split()
+        return await jobs.store.split()
+
+    now = ask(settings, work)
+    said = "no split: every worker claims every job"
+    if now:
+        strict = f", {now.stable} the rest, and no other version anything" if now.stable else ""
+        said = f"{now.candidate} claims {now.share_basis_points / 100:g}% (salt {now.salt}){strict}"
+    click.echo(said)
+
+
+def _basis_points(share: str) -> int:
+    """From ``5%`` or ``0.05%``; exact."""
+    found = re.fullmatch(r"(\d{1,3})(?:\.(\d{1,2}))?%", share, re.ASCII)
+    if found is None:
+        raise UsageError(f'split: share: expected a percentage such as "5%" or "0.5%", got {share!r}.')
+    return int(found[1]) * 100 + int((found[2] or "0").ljust(2, "0"))
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def versions(settings: JobsSettings, output: str) -> None:
+    """What became of the runs of each version, over all workers: counters that only grow."""
+    tallies = ask(settings, lambda jobs: jobs.store.runs())
+    if output == "json":
+        click.echo(msgspec.json.encode(tallies).decode())
+        return
+    for each in tallies:
+        mean = each.seconds / each.runs * 1000
+        click.echo(f"{each.version or '-':<20} {each.kind:<20} {each.end:<9} {each.runs:>8} runs {mean:>10.1f} ms each")
+    if not tallies:
+        click.echo("no runs yet")
