@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis bench-jobs bench-submit lock clean simulate compare prove-gates
+.PHONY: demo test check bench bench-chassis bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -30,11 +30,14 @@ bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratio
 bench-chassis: .venv/dev.stamp .venv/bench-chassis.stamp  ## The chassis beside nothing and beside the stack people assemble today (a minute)
 	$(BIN)/python benchmarks/bench_chassis.py --hold
 
-bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside PgQueuer and Procrastinate on one PostgreSQL (about two minutes)
+bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside eight other systems on one PostgreSQL and one Valkey (about ten minutes)
 	$(BIN)/python benchmarks/bench_jobs.py
 
 bench-submit: .venv/dev.stamp  ## POST -> fsynced row -> 202 as a share of the bare echo (about a minute)
 	$(BIN)/python benchmarks/bench_submit.py
+
+chaos-jobs: .venv/dev.stamp  ## 100,000 jobs while server, worker, PostgreSQL and Valkey are killed -9 (about half an hour)
+	GOLIVE_CHAOS_JOBS=100000 $(BIN)/python -m pytest -s tests/jobs/test_jobs_chaos.py
 
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
 
 from golive.jobs import JobContext, Jobs, JobsSettings
+
+SECONDS = float(os.environ.get("COUNT_SECONDS", "0"))
 
 jobs = Jobs(JobsSettings.from_env())
 
@@ -20,7 +23,8 @@ class Hold(msgspec.Struct):
 
 @jobs.handler("count", attempts_max=1000)
 async def count(payload: int) -> int:
-    """Next to no work."""
+    """Next to no work, and a wait if one is asked for, so that a kill finds runs to interrupt."""
+    await asyncio.sleep(SECONDS)
     return payload
 
 

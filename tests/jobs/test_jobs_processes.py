@@ -7,69 +7,19 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
+from tests.jobs.processes import GOLIVE, HERE, service, submit_all
 
 from golive.jobs import Job, Jobs, State
 from golive.testing.jobs import new_job
 from golive.testing.jobs_running import finished, until
-
-HERE = Path(__file__).parent
-GOLIVE = "from golive.cli import main; main()"
-
-
-class Service:
-    """The service's processes on one SQLite file; whatever is left is killed at the end."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.database = folder / "jobs.db"
-        self.url = f"sqlite:///{self.database}"
-        self.log = (folder / "log").open("wb")
-        self.environment = {**os.environ, "GOLIVE_JOBS_URL": self.url, **environment}
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def start(self, *command: str) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=HERE, env=self.environment, stdout=self.log, stderr=self.log,
-            pass_fds=[self.socket.fileno()],
-        )  # fmt: skip
-        self.started.append(process)
-        return process
-
-    def server(self) -> subprocess.Popen[bytes]:
-        fd = str(self.socket.fileno())
-        return self.start("-m", "uvicorn", "service_for_processes:app", "--fd", fd, "--log-level", "warning")
-
-    def worker(self, *options: str) -> subprocess.Popen[bytes]:
-        return self.start("-c", GOLIVE, "worker", "service_for_processes:jobs", *options)
-
-    def lines(self) -> list[dict[str, object]]:
-        return [json.loads(line) for line in Path(self.log.name).read_text().splitlines() if line.startswith("{")]
-
-
-@contextmanager
-def service(folder: Path, **environment: str) -> Iterator[Service]:
-    """A :class:`Service`, ended with everything it started."""
-    running = Service(folder, **environment)
-    try:
-        yield running
-    finally:
-        for process in running.started:
-            process.kill()
-            process.wait()
-        running.socket.close()
-        running.log.close()
 
 
 def audit(database: Path) -> None:
@@ -87,28 +37,6 @@ async def held(jobs: Jobs, folder: Path) -> Job:
     """A job for the service's ``hold``."""
     new = new_job(kind="hold", queue="slow", payload=json.dumps({"folder": str(folder)}).encode())
     return (await jobs.store.submit([new]))[0].job
-
-
-async def submit_all(address: str, numbers: range, acknowledged: dict[int, str]) -> None:
-    """Submit each number under its own key, again and again until it is acknowledged."""
-    waiting = iter(numbers)
-
-    async def caller() -> None:
-        async with httpx.AsyncClient(base_url=address, timeout=10) as client:
-            for number in waiting:
-                while number not in acknowledged:
-                    try:
-                        response = await client.post(
-                            "/jobs/async", json=number, headers={"idempotency-key": f"number-{number}"}
-                        )
-                    except httpx.TransportError:
-                        continue
-                    if response.status_code in (202, 200):  # 200: the answer was lost, and the job has ended since
-                        acknowledged[number] = response.json()["job_id"]
-                    else:
-                        assert response.status_code == 503, response.text
-
-    await asyncio.gather(*(caller() for _ in range(24)))
 
 
 @pytest.mark.process
