@@ -138,7 +138,7 @@ class Breaker:
         self._looking: asyncio.Task[None] | None = None
         self._calls: ContextVar[tuple[Call, ...]] = ContextVar(f"golive_breaker_{name}", default=())
         metrics = chassis.metrics
-        self._state = metrics.gauge("breaker_state", "0 closed, 1 open, 2 half-open.", ("breaker",))
+        self._state = metrics.gauge("breaker_state", "0 closed, 1 open, 2 half-open.", ("breaker",), across="max")
         self._opened = metrics.counter("breaker_opened_total", "Times it opened here.", ("breaker",))
         self._outcomes = metrics.counter("breaker_calls_total", "Calls by outcome.", ("breaker", "outcome"))
         self._store_errors = metrics.counter(

@@ -44,6 +44,7 @@ from golive.errors import ConfigError
 from golive.timing import parse_duration
 
 if TYPE_CHECKING:
+    from golive.chassis.fleetlink import FleetLink
     from golive.chassis.pool import Pool
     from golive.chassis.sentry import SentrySink
     from golive.chassis.stores.redisbreakers import RedisBreakers
@@ -68,6 +69,7 @@ class Chassis:
         log: one JSON object per line on standard output.
         booted_by_server: ``golive serve`` decides when serving begins; otherwise the lifespan does, or the first
             request.
+        fleet: the line to the supervisor, in one of several workers; metrics are then those of all.
     """
 
     def __init__(self, settings: ChassisSettings | None = None) -> None:
@@ -75,6 +77,7 @@ class Chassis:
         self.lifecycle = Lifecycle()
         self.log = LogSink()
         self.booted_by_server = False
+        self.fleet: FleetLink | None = None
         self.metrics = Metrics()
         self._links: dict[str, RedisLink] = {}
         self._breakers: dict[str, Breaker] = {}
@@ -420,7 +423,10 @@ class Chassis:
             source=lambda: float(self.watchdog.stalls),
         )
         metrics.gauge(
-            "event_loop_lag_seconds", "How late the last heartbeat was.", source=lambda: self.watchdog.lag_seconds
+            "event_loop_lag_seconds",
+            "How late the last heartbeat was.",
+            source=lambda: self.watchdog.lag_seconds,
+            across="max",
         )
         metrics.counter(
             "log_lines_dropped_total",
@@ -438,7 +444,7 @@ class Chassis:
             "Captured errors that Sentry did not take.",
             source=lambda: float(self.sentry.lost if self.sentry is not None else 0),
         )
-        self._check_status = metrics.gauge("health_check_status", "1 when the check passes.", ("check",))
-        build = metrics.gauge("build_info", "The version that is running.", ("service", "version"))
+        self._check_status = metrics.gauge("health_check_status", "1 when the check passes.", ("check",), across="min")
+        build = metrics.gauge("build_info", "The version that is running.", ("service", "version"), across="max")
         build.set(1.0, self.settings.service, self.settings.version)
         register_process_metrics(metrics, started_at=time.time(), pid=os.getpid())

@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -32,6 +33,8 @@ LINES_MAX = 10_000
 NOTES_SECONDS = 0.02
 BATCH_SECONDS = 0.03
 
+#: What a pipe takes in one piece at least (PIPE_BUF is 4,096 on Linux).
+ATOMIC_BYTES = 4096
 #: Longer paths are cut.
 PATH_MAX = 2048
 
@@ -95,6 +98,7 @@ class LogSink:
         lines_max: lines buffered before further ones are dropped.
 
     Attributes:
+        shared: other processes write to the same pipe; lines then go in pieces small enough to stay whole.
         dropped: lines lost because the buffer was full or the descriptor failed.
     """
 
@@ -108,6 +112,7 @@ class LogSink:
         self._asleep = True
         self._writing = False
         self._thread: threading.Thread | None = None
+        self.shared = False
         self.dropped = 0
 
     def event(self, event: str, *, level: str = "info", **fields: Any) -> None:
@@ -181,10 +186,11 @@ class LogSink:
         return lines
 
     def _write(self, lines: list[bytes]) -> None:
-        data = memoryview(b"".join(lines))
         try:
-            while data:
-                data = data[self._write_some(data) :]
+            for piece in _whole_pieces(lines) if self.shared else [b"".join(lines)]:
+                data = memoryview(piece)
+                while data:
+                    data = data[self._write_some(data) :]
         except OSError:  # the reader went away; requests must not notice
             self.dropped += len(lines)
 
@@ -195,6 +201,19 @@ class LogSink:
         except BlockingIOError:  # somebody made the pipe non-blocking: wait for room
             select.select([], [descriptor], [], 1.0)
             return 0
+
+
+def _whole_pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """*lines* in pieces that a pipe takes whole; a line that is longer goes alone."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > ATOMIC_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    yield b"".join(piece)
 
 
 def encode(record: dict[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from golive.errors import ConfigError
 
@@ -21,6 +21,7 @@ OVERFLOW = "__overflow__"
 SERIES_MAX = 1000
 
 Labels = tuple[str, ...]
+Across = Literal["sum", "max", "min"]
 FamilyT = TypeVar("FamilyT", bound="Family")
 SourcedT = TypeVar("SourcedT", "Counter", "Gauge")
 
@@ -70,9 +71,15 @@ class Counter(Family):
 
 
 class Gauge(Family):
-    """A number that goes up and down, set by :meth:`set` or read at scrape time from *source*."""
+    """
+    A number that goes up and down, set by :meth:`set` or read at scrape time from *source*.
+
+    Attributes:
+        across: what it is for several worker processes together: their ``sum``, ``max`` or ``min``.
+    """
 
     kind = "gauge"
+    across: Across = "sum"
 
     def __init__(self, registry: Metrics, name: str, help_text: str, labels: Labels, series_max: int) -> None:
         super().__init__(registry, name, help_text, labels, series_max)
@@ -167,9 +174,12 @@ class Metrics:
         *,
         series_max: int = SERIES_MAX,
         source: Callable[[], float] | None = None,
+        across: Across = "sum",
     ) -> Gauge:
         """The gauge *name*; with *source* it is read at scrape time. Raises as :meth:`counter`."""
-        return self._sourced(self._add(Gauge(self, name, help_text, labels, series_max)), source)
+        gauge = self._sourced(self._add(Gauge(self, name, help_text, labels, series_max)), source)
+        gauge.across = across
+        return gauge
 
     def histogram(
         self, name: str, help_text: str, labels: Labels = (), *, edges: tuple[float, ...], series_max: int = SERIES_MAX

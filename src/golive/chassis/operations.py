@@ -105,14 +105,20 @@ class Operations:
     async def _metrics(self, scope: Scope, send: Send) -> None:
         headers = dict(scope["headers"])
         openmetrics = wants_openmetrics(headers.get(b"accept", b"").decode("latin-1"))
+        fleet = self._chassis.fleet
+        together = await fleet.scrape(openmetrics=openmetrics) if fleet is not None else None
+        body = await self._own_metrics(openmetrics=openmetrics) if together is None else together
+        extra: Headers = []
+        if b"gzip" in headers.get(b"accept-encoding", b"") and len(body) > 10_000:
+            body, extra = await asyncio.to_thread(gzip.compress, body, 1), [(b"content-encoding", b"gzip")]
+        await _send(send, 200, (OPENMETRICS_TYPE if openmetrics else TEXT_TYPE).encode(), body, extra)
+
+    async def _own_metrics(self, *, openmetrics: bool) -> bytes:
         chunks = []
         for chunk in render(self._chassis.metrics, openmetrics=openmetrics):
             chunks.append(chunk.encode())
             await asyncio.sleep(0)  # requests go first
-        body, extra = b"".join(chunks), []
-        if b"gzip" in headers.get(b"accept-encoding", b"") and len(body) > 10_000:
-            body, extra = await asyncio.to_thread(gzip.compress, body, 1), [(b"content-encoding", b"gzip")]
-        await _send(send, 200, (OPENMETRICS_TYPE if openmetrics else TEXT_TYPE).encode(), body, extra)
+        return b"".join(chunks)
 
 
 def _check_report(check: Check) -> dict[str, Any]:

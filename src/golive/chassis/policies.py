@@ -64,6 +64,12 @@ class PolicyTable:
             if policy is not None:
                 self.add(template, methods, policy)
 
+    @property
+    def idempotent(self) -> list[str]:
+        """The templates of the routes that run once per key."""
+        patterns = [(template, policy) for _, _, template, policy in self._patterns]
+        return sorted({t for t, policy in [*self._exact.values(), *patterns] if policy.idempotency is not None})
+
     def add(self, template: str, methods: frozenset[str], policy: Policy) -> None:
         """Apply *policy* to *methods* of *template* (``/items/{id}``; ``{rest:path}`` spans segments)."""
         self.any = True

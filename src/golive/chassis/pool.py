@@ -366,7 +366,11 @@ class Measures:
         self.held_too_long = metrics.counter(
             "db_connections_held_too_long_total", "Connections held longer than db_held_max.", ("pool", "route")
         )
-        self.server_used = metrics.gauge("db_server_connections", "Connections the server has, of everybody.", labels)
-        self.server_max = metrics.gauge("db_server_connections_max", "Connections the server allows.", labels)
+        self.server_used = metrics.gauge(
+            "db_server_connections", "Connections the server has, of everybody.", labels, across="max"
+        )
+        self.server_max = metrics.gauge(
+            "db_server_connections_max", "Connections the server allows.", labels, across="max"
+        )
         self.timeouts.inc(name, by=0.0)
         self.slow.inc(name, by=0.0)

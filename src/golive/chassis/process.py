@@ -14,7 +14,7 @@ from golive.chassis.metrics import Metrics
 
 def register_process_metrics(metrics: Metrics, *, started_at: float, pid: int) -> None:
     """The standard ``process_*`` metrics, with the names every dashboard knows."""
-    metrics.gauge("process_start_time_seconds", "Unix time of the start.", source=lambda: started_at)
+    metrics.gauge("process_start_time_seconds", "Unix time of the start.", source=lambda: started_at, across="max")
     metrics.counter("process_cpu_seconds_total", "User and system time spent.", source=time.process_time)
     if Path(f"/proc/{pid}/statm").exists():
         metrics.gauge("process_resident_memory_bytes", "Memory held.", source=_resident_bytes)

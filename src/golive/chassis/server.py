@@ -34,12 +34,15 @@ from golive.chassis.boot import BootError, Lifespan, load_in_thread
 from golive.chassis.chassis import Chassis
 from golive.chassis.core import Core
 from golive.chassis.exposition import render
+from golive.chassis.fleetlink import FleetLink
+from golive.chassis.fleetvariable import Place
 from golive.chassis.lifecycle import Phase
+from golive.chassis.policies import PolicyTable
 from golive.chassis.protocol import GuardedProtocol
 from golive.chassis.redact import TEXT_MAX, redact_text
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
-from golive.errors import ExitCode, GoliveError, UnavailableError
+from golive.errors import ConfigError, ExitCode, GoliveError, UnavailableError
 
 #: Beyond lame duck and grace: cancelling what is left, the app's own clean-up, flushing the log.
 HARD_EXIT_MARGIN_SECONDS = 0.9
@@ -102,6 +105,7 @@ class ChassisServer(uvicorn.Server):
         overrides: durations given on the command line, which win over both.
         factory: *target* is called to make the app.
         with_chassis: False runs the app bare, with this server's boot and shutdown only.
+        place: of one of several workers; signals are then the supervisor's business.
 
     Attributes:
         failure: why the process must end with an error; None after a normal stop.
@@ -115,6 +119,7 @@ class ChassisServer(uvicorn.Server):
         overrides: dict[str, Any],
         factory: bool = False,
         with_chassis: bool = True,
+        place: Place | None = None,
     ) -> None:
         chassis = Chassis(settings)
         chassis.booted_by_server = True
@@ -132,6 +137,12 @@ class ChassisServer(uvicorn.Server):
         self._chained: dict[int, Any] = {
             number: signal.getsignal(number) for number in _SIGNALS
         }  # asyncio adds its own
+        self.fleet: FleetLink | None = None
+        self._opens_late = place is not None and not place.early
+        if place is not None:
+            chassis.log.shared = True
+            self.fleet = FleetLink(place.line, chassis.metrics, lambda number: self.handle_exit(number, None))
+            chassis.fleet = self.fleet
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -146,16 +157,24 @@ class ChassisServer(uvicorn.Server):
         assert sockets, "the listener is bound before the server is imported"
         self._loop = asyncio.get_running_loop()
         self._install_signals()
+        if self.fleet is not None:
+            await self.fleet.open()
         self.config.load()
         self.lifespan = LifespanOff(self.config)
-        await self.startup(sockets=sockets)
-        self._log("listening", address=_address(sockets[0]), port=sockets[0].getsockname()[1], pid=os.getpid())
+        self._sockets, self.servers = sockets, []
+        if not self._opens_late:
+            await self._open()
         ticker = asyncio.create_task(self._tick())
         boot = asyncio.create_task(self._boot())
         await self._stop.wait()
         await self._leave(boot)
         ticker.cancel()
         self._end(sockets)
+
+    async def _open(self) -> None:
+        sock = self._sockets[0]
+        await self.startup(sockets=self._sockets)
+        self._log("listening", address=_address(sock), port=sock.getsockname()[1], pid=os.getpid())
 
     async def _tick(self) -> None:
         counter = 0
@@ -191,6 +210,11 @@ class ChassisServer(uvicorn.Server):
             await self._boot_failed(error)
             return
         self.front.chassis.begin_serving()
+        if self.fleet is not None:
+            self.fleet.serving()
+            await self.fleet.may_open.wait()
+        if self._opens_late:
+            await self._open()
         applog.install(self.front.chassis.log)
         self._install_signals()  # a library may have taken them during its start; ours run first and call theirs
         self._log("serving", seconds=round(time.monotonic() - began, 3))
@@ -201,6 +225,21 @@ class ChassisServer(uvicorn.Server):
         else:
             self.front.bare = app.app if isinstance(app, Core) else app
             self.front.core.replace(self.front.bare)
+        if self.fleet is not None:
+            self._join_fleet(self.fleet, self.front.core)
+
+    def _join_fleet(self, fleet: FleetLink, core: Core) -> None:
+        """Speak for the app's chassis, which must not keep for itself what all workers have to know."""
+        core.chassis.fleet, fleet.metrics = fleet, core.chassis.metrics
+        routes = PolicyTable(core.app).idempotent if core.chassis.settings.idempotency_store == "memory" else []
+        if routes:
+            raise BootError(
+                "configuration",
+                ConfigError(
+                    f"idempotency_store: expected a store that all workers share, got memory, for {', '.join(routes)}. "
+                    'Set it to "sqlite:<file>", redis or postgres, or serve with one worker.'
+                ),
+            )
 
     async def _start_lifespan(self) -> None:
         self._inner = Lifespan(self.front.bare or self.front.core, self.lifespan.state)
@@ -240,6 +279,8 @@ class ChassisServer(uvicorn.Server):
         left = lifecycle.in_flight
         await self._close()
         await self._shutdown_app(began)
+        if self.fleet is not None:
+            await self.fleet.close()
         path = "closed" if clean else "forced" if self._force.is_set() else "timeout"
         snapshot = sum(len(chunk) for chunk in render(self.front.chassis.metrics, openmetrics=False))
         seconds = round(time.monotonic() - began, 3)
@@ -288,17 +329,21 @@ class ChassisServer(uvicorn.Server):
             return
         for number in _SIGNALS:
             held = signal.getsignal(number)
-            if held == self.handle_exit:
+            if held == self._handler:
                 continue
             if number in self._restore:
                 self._chained[number] = held
             self._restore.setdefault(number, held)
-            signal.signal(number, self.handle_exit)
+            signal.signal(number, self._handler)
 
     def _restore_signals(self) -> None:
         for number, handler in self._restore.items():
-            if signal.getsignal(number) == self.handle_exit:
+            if signal.getsignal(number) == self._handler:
                 signal.signal(number, handler)
+
+    @property
+    def _handler(self) -> Callable[[int, FrameType | None], None]:
+        return self.handle_exit if self.fleet is None else _ignore
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal begins the stop, the second ends the waiting; handlers that were here before us run too."""
@@ -333,6 +378,10 @@ class ChassisServer(uvicorn.Server):
         chassis.log.event(
             event, level=level, service=chassis.settings.service, version=chassis.settings.version, **fields
         )
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """The supervisor was sent the same signal and says what to do."""
 
 
 async def _nothing_yet(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 
+from golive.chassis.fleetvariable import taken_from_environment
 from golive.chassis.settings import ChassisSettings
 from golive.errors import UnavailableError
 
@@ -57,25 +59,50 @@ def serve(
     factory: bool = False,
     with_chassis: bool = True,
     overrides: Mapping[str, timedelta | None] | None = None,
-) -> None:
+    workers: int = 1,
+) -> int:
     """
-    Serve *target* (``module:attribute``) until a signal ends it; returns after a clean stop.
+    Serve *target* (``module:attribute``) until a signal ends it; returns the exit code, 0 after a clean stop.
 
     Args:
+        workers: processes that serve; with more than one this process only supervises them.
         overrides: ``lame_duck`` and ``grace`` that win over the settings; None leaves a setting as it is.
 
     Raises: ConfigError for bad settings, UnavailableError when the port is taken or the app does not start.
     """
     settings = ChassisSettings.from_env()
-    sock = listen(host, port)
+    given = {name: value for name, value in (overrides or {}).items() if value is not None}
+    place = taken_from_environment()
+    if place is None and workers > 1:
+        return _supervise(settings, given, listen(host, port), workers)
+    sock = place.listening if place is not None else listen(host, port)
     from golive.chassis.server import ChassisServer  # after listening, see above
 
     # uvicorn reports what the chassis has already logged with the request's id
     logging.getLogger("uvicorn.error").addFilter(lambda record: not record.msg.startswith("Exception in ASGI"))
-    given = {name: value for name, value in (overrides or {}).items() if value is not None}
-    server = ChassisServer(target, settings, overrides=given, factory=factory, with_chassis=with_chassis)
+    server = ChassisServer(target, settings, overrides=given, factory=factory, with_chassis=with_chassis, place=place)
     server.run(sockets=[sock])
     server.front.chassis.capture.flush()
     server.front.chassis.log.flush()
     if server.failure is not None:
         raise server.failure
+    return 0
+
+
+def _supervise(settings: ChassisSettings, overrides: Mapping[str, timedelta], sock: socket.socket, workers: int) -> int:
+    """Run *workers* copies of this very command on *sock*."""
+    import asyncio
+
+    from golive.chassis.fleet import Fleet
+    from golive.chassis.log import LogSink
+
+    log = LogSink()
+    log.shared = True
+    stop = sum(
+        (overrides[name] if name in overrides else getattr(settings, name)).total_seconds()
+        for name in ("lame_duck", "grace")
+    )
+    command = [sys.executable, "-m", "golive", *sys.argv[1:]]
+    code = asyncio.run(Fleet(command, workers, sock, stop_seconds=stop, log=log).run())
+    log.flush()
+    return code

@@ -50,6 +50,15 @@ def _default_port() -> int:
     "--lame-duck", type=Duration(), default=None, help="Serve on after SIGTERM while not ready.  [default: 3s]"
 )
 @click.option("--grace", type=Duration(), default=None, help="Let requests in flight finish.  [default: 25s]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    envvar="WEB_CONCURRENCY",
+    show_default=True,
+    show_envvar=True,
+    help="Processes that serve the port; one that dies is replaced, and metrics are those of all.",
+)
 @click.option("--factory", is_flag=True, help="APP is a function that makes the app.")
 @click.option("--no-chassis", is_flag=True, help="Run the app bare: only this boot and this shutdown.")
 def command(
@@ -59,6 +68,7 @@ def command(
     env_files: tuple[Path, ...],
     lame_duck: timedelta | None,
     grace: timedelta | None,
+    workers: int,
     factory: bool,
     no_chassis: bool,
 ) -> None:
@@ -75,11 +85,14 @@ def command(
 
         for env_file in env_files:
             load_env_file(env_file, os.environ)
-    serve(
+    code = serve(
         app,
         host=host,
         port=_default_port() if port is None else port,
         factory=factory,
         with_chassis=not no_chassis,
         overrides={"lame_duck": lame_duck, "grace": grace},
+        workers=workers,
     )
+    if code:
+        raise click.exceptions.Exit(code)
