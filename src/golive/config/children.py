@@ -42,7 +42,11 @@ def _jobs_url(settings: Settings) -> str:
 
 def _shared(settings: Settings, path: Path, value: object) -> object:
     """A file the versions share is named absolutely: each of them runs in its own folder."""
-    schemes: dict[Path, str] = {("chassis", "error_file"): "", ("chassis", "idempotency_store"): "sqlite:"}
+    schemes: dict[Path, str] = {
+        ("chassis", "error_file"): "",
+        ("chassis", "idempotency_store"): "sqlite:",
+        ("jobs", "results"): "file:",
+    }
     scheme = schemes.get(path)
     if scheme is None or not value or not str(value).startswith(scheme):
         return value

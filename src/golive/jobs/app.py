@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from golive.errors import ConfigError, UsageError, did_you_mean
-from golive.jobs.assemble import assemble
+from golive.jobs.assemble import announced, fitted, offloading
 from golive.jobs.context import JobContext
 from golive.jobs.declarations import Declarations
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError, UnknownHandlerError
@@ -58,7 +58,10 @@ class Jobs(Declarations):
     def __init__(self, settings: str | JobsSettings | None = None, *, store: JobStore | None = None) -> None:
         super().__init__(JobsSettings(url=settings) if isinstance(settings, str) else settings or JobsSettings())
         kept = store or store_for(self.settings.url, self.settings.table)
-        self.store = assemble(kept, self.settings, self.handlers.values, self._place)
+        self.settings = fitted(kept, self.settings)
+        self.offloading = offloading(kept, self.settings)
+        around = self.offloading.whole() if self.offloading else kept
+        self.store = announced(around, self.settings, self.handlers.values, self._place)
         self._reconciling: asyncio.Task[None] | None = None
         self._opened = False
         self._users = 0
@@ -143,6 +146,15 @@ class Jobs(Declarations):
         await self._ensure_open()
         found = await self.store.get(JobId(job))
         return found if found and tenant in (None, found.tenant) else None
+
+    async def result(self, job: Job) -> bytes | None:
+        """The JSON a succeeded *job* ended with, from wherever it is kept; None if it has none, or none any more."""
+        reference = self.offloading.reference(job) if self.offloading else None
+        if self.offloading is None or reference is None:
+            return job.result
+        await self._ensure_open()
+        pieces = await self.offloading.read(job, reference)
+        return None if pieces is None else b"".join([piece async for piece in pieces])
 
     async def wait(self, job: Job, seconds: float) -> Job:
         """*job* as soon as it is finished, or as it is after *seconds*."""

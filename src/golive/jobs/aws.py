@@ -98,6 +98,14 @@ class AwsClient:
         """
         return await asyncio.wrap_future(self._pool().submit(self._call, method, arguments))
 
+    async def read(self, method: str, /, **arguments: Any) -> bytes:
+        """The body of what *method* answers. Raises as :meth:`call`."""
+
+        def read() -> bytes:
+            return bytes(self._call(method, arguments)["Body"].read())
+
+        return await asyncio.wrap_future(self._pool().submit(read))
+
     def sign(self, method: str, arguments: dict[str, Any], seconds: int) -> str:
         """A link that allows *method* to whoever has it, for so long. No round trip."""
         return str(self._made().generate_presigned_url(method, Params=arguments, ExpiresIn=seconds))

@@ -80,7 +80,8 @@ def api_router(endpoints: Endpoints) -> APIRouter:
     )  # fmt: skip
     router.add_api_route(
         "/jobs/{job_id}/result", result, methods=["GET"], summary=f"The result of a {name} job, alone",
-        responses={202: {"description": "Not yet"}, 404: _PROBLEM, 410: _PROBLEM}, **shared,
+        responses={202: {"description": "Not yet"}, 303: {"description": "Where it is kept"}, 404: _PROBLEM,
+                   410: _PROBLEM}, **shared,
     )  # fmt: skip
     return router
 

@@ -4,7 +4,7 @@ The HTTP contract of a handler, on plain ASGI; :mod:`golive.jobs.fastapi` is the
     POST {prefix}            wait: 200 and the result, or the status of the JobError
     POST {prefix}/async      202, Location, Retry-After; also POST {prefix} with ``Prefer: respond-async``
     GET  {prefix}/jobs/{id}  where the job is; 404 for an unknown one and for another tenant's
-    GET  {prefix}/jobs/{id}/result  the result alone, or the status of the JobError; 202 while there is none yet
+    GET  {prefix}/jobs/{id}/result  the result alone, or a link to it (303), or the JobError's status; 202 until then
     GET  {prefix}/jobs/{id}/events  the same as server-sent events, one for each change
     DELETE {prefix}/jobs/{id}  cancel it: 200 when it is, 202 while its worker still has to, 409 when it had ended
     POST {prefix}/jobs/{id}/cancel  the same, for clients that cannot send DELETE
@@ -20,7 +20,7 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -31,11 +31,12 @@ from msgspec.structs import replace
 from golive.errors import ConfigError, GoliveError, UsageError
 from golive.jobs import events, log
 from golive.jobs.destinations import RefusedDestinationError
+from golive.jobs.document import document
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError
 from golive.jobs.handlers import Handler, parse
 from golive.jobs.machine import State
 from golive.jobs.model import Failure, Job
-from golive.timing import format_instant
+from golive.jobs.offloading import Reference
 
 if TYPE_CHECKING:
     from golive.jobs.app import Jobs
@@ -129,6 +130,8 @@ class Endpoints:
         )  # fmt: skip
         job = await self.jobs.wait(job, wait_seconds)
         if job.state is State.SUCCEEDED and wait_seconds:
+            if self._reference(job) is not None:
+                return Reply(303, b"", (_FRESH, (b"location", self._result_url(scope, job))))
             return Reply(200, job.result or b"null")
         if job.state is State.FAILED and job.failure and wait_seconds:
             return _failed(job.failure)
@@ -145,9 +148,9 @@ class Endpoints:
             return _UNKNOWN
         job = await self.jobs.wait(job, _preferred_wait(scope))
         if self._redirects and job.state is State.SUCCEEDED:
-            where = f"{quote(scope['path'].rstrip('/'))}/result".encode()
+            where = self._result_url(scope, job)
             return Reply(303, document(replace(job, result=None)), (_FRESH, (b"location", where)))
-        return Reply(200, document(job), (_FRESH, *_again(job)))
+        return Reply(200, self._document(scope, job), (_FRESH, *_again(job)))
 
     async def result(self, scope: Scope, job_id: str) -> Reply:
         """``GET {prefix}/jobs/{id}/result``."""
@@ -156,12 +159,36 @@ class Endpoints:
             return _UNKNOWN
         job = await self.jobs.wait(job, _preferred_wait(scope))
         if job.state is State.SUCCEEDED:
-            return Reply(200, job.result or b"null", (_FRESH,))
+            reference = self._reference(job)
+            return (
+                Reply(200, job.result or b"null", (_FRESH,)) if reference is None else await self._kept(job, reference)
+            )
         if job.state is State.CANCELLED:
             return _problem(410, "job_cancelled", "The job was cancelled; there is no result.")
         if job.state is State.FAILED and job.failure:
             return _failed(job.failure)
-        return Reply(202, document(job), (_FRESH, *_again(job)))
+        return Reply(202, self._document(scope, job), (_FRESH, *_again(job)))
+
+    async def _kept(self, job: Job, reference: Reference) -> Reply:
+        """A result that is not in the row: a link to it, or its bytes."""
+        place = self.jobs.offloading
+        assert place, "who reads references has a place for results"
+        if not reference.expired and (link := await place.link(job, reference)):
+            return Reply(303, b"", (_FRESH, (b"location", link.encode())))
+        pieces = await place.read(job, reference)
+        if pieces is None:
+            return _problem(410, "result_expired", "The result is not kept any more.")
+        return Reply(200, b"", (_FRESH, (b"content-length", str(reference.bytes).encode())), stream=pieces)
+
+    def _reference(self, job: Job) -> Reference | None:
+        return self.jobs.offloading.reference(job) if self.jobs.offloading else None
+
+    def _result_url(self, scope: Scope, job: Job) -> bytes:
+        base, _, _ = scope["path"].rstrip("/").removesuffix("/async").partition(f"/jobs/{job.id}")
+        return f"{quote(base)}/jobs/{job.id}/result".encode()
+
+    def _document(self, scope: Scope, job: Job) -> bytes:
+        return document(job, self._reference(job), self._result_url(scope, job).decode())
 
     async def events(self, scope: Scope, job_id: str) -> Reply:
         """``GET {prefix}/jobs/{id}/events``."""
@@ -170,12 +197,13 @@ class Endpoints:
         if job is None:
             return _UNKNOWN
         seen = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"last-event-id"), "")
-        if job.state.terminal and seen == events.event_id(document(job)):
+        if job.state.terminal and seen == events.event_id(self._document(scope, job)):
             return Reply(204, b"")  # stops the client's coming back
         if self._streams >= events.STREAMS_MAX:
             reply = _problem(503, "streams_exhausted", "Too many streams are open. Poll, or try again.")
             return reply._replace(headers=((b"retry-after", b"5"),))
-        changes = events.stream(job, lambda: self.jobs.get(job_id, tenant=tenant), document, seen)
+        shown = partial(self._document, scope)
+        changes = events.stream(job, lambda: self.jobs.get(job_id, tenant=tenant), shown, seen)
         headers = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
         return Reply(200, b"", headers, b"text/event-stream", self._counted(changes))
 
@@ -197,7 +225,7 @@ class Endpoints:
             return _UNKNOWN
         if job.state.terminal and job.state is not State.CANCELLED:
             return _problem(409, "job_finished", f"The job has already {job.state}.")
-        return Reply(200 if job.state.terminal else 202, document(job))
+        return Reply(200 if job.state.terminal else 202, self._document(scope, job))
 
     async def _mine(self, scope: Scope, job_id: str) -> Job | None:
         """The job, if it is one of this handler and of the caller's tenant: no answer tells these apart from none."""
@@ -255,27 +283,6 @@ class Endpoints:
         if not _JSON_TYPE.fullmatch(content_type):
             raise ProblemError(415, "content_type_unsupported", "expected Content-Type: application/json")
         return b"".join(chunks)
-
-
-def document(job: Job) -> bytes:
-    """The job as every interface shows it. What only operators may see (exceptions, workers, payloads) is left out."""
-    fields: dict[str, Any] = {
-        "id": job.id,
-        "status": job.state,
-        "kind": job.kind,
-        "created_at": _instant(job.created_at),
-        "started_at": _instant(job.started_at),
-        "finished_at": _instant(job.finished_at),
-        "attempts": job.attempts,
-        "attempts_max": job.attempts_max,
-    }
-    if job.progress is not None:
-        fields["progress"] = job.progress
-    if job.result is not None:
-        fields["result"] = msgspec.Raw(job.result)
-    if job.failure is not None and job.result is None:
-        fields["error"] = _shown(job.failure)
-    return msgspec.json.encode(fields)
 
 
 def application(endpoints: Endpoints) -> AsgiApp:
@@ -389,14 +396,6 @@ def _again(job: Job) -> tuple[tuple[bytes, bytes], ...]:
 
 _FRESH = (b"cache-control", b"no-store")
 _UNKNOWN = _problem(404, "job_unknown", "There is no such job.")
-
-
-def _shown(failure: Failure) -> dict[str, Any]:
-    return {"code": failure.code, "message": failure.message, "status": failure.status}
-
-
-def _instant(seconds: float | None) -> str | None:
-    return None if seconds is None else format_instant(datetime.fromtimestamp(seconds, UTC))
 
 
 def _preferences(scope: Scope) -> list[bytes]:

@@ -44,6 +44,13 @@ class JobsSettings:
     payload_bytes_max: int = 256 * 1024
     """As much as SQS takes, so that a move to it changes nothing."""
     result_bytes_max: int = 1024 * 1024
+    """The longest result; 64 MiB unless it is set, where results are kept outside the rows."""
+    results: str = "inline"
+    """Where results over ``result_inline_bytes_max`` are kept: ``inline``, ``file:folder``, ``s3://bucket/prefix``."""
+    result_inline_bytes_max: int = 64 * 1024
+    """A row that is read often should be small; this much is read with it."""
+    results_keep: timedelta = timedelta(days=7)
+    """Then a result that is kept outside the row is gone, and asking for it is answered with 410."""
     transport: str = "store"
     """Who tells workers of jobs: ``store`` (itself), ``rq`` or ``rq+redis://...``, ``sqs://queue-name``."""
     patience: timedelta = timedelta(seconds=10)
@@ -103,7 +110,7 @@ def _fault(settings: JobsSettings, name: str) -> str | None:
     if isinstance(value, timedelta):
         shortest = timedelta(seconds=1) if name in ("lease", "patience") else timedelta(0)
         return None if value >= shortest else f"jobs.{name}: expected at least {shortest}, got {value}."
-    if name in ("concurrency", "attempts_max", "payload_bytes_max", "result_bytes_max"):
+    if name in ("concurrency", "attempts_max", "payload_bytes_max", "result_bytes_max", "result_inline_bytes_max"):
         right = isinstance(value, int) and not isinstance(value, bool) and value >= 1
         return None if right else f"jobs.{name}: expected a whole number >= 1, got {value!r}."
     if name == "table" and not _TABLE.fullmatch(value):
@@ -161,6 +168,10 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "GOLIVE_JOBS_ATTEMPTS_MAX": ("attempts_max", _count),
     "GOLIVE_JOBS_LEASE": ("lease", parse_duration),
     "GOLIVE_JOBS_DRAIN": ("drain", parse_duration),
+    "GOLIVE_JOBS_RESULT_BYTES_MAX": ("result_bytes_max", _count),
+    "GOLIVE_JOBS_RESULTS": ("results", str),
+    "GOLIVE_JOBS_RESULT_INLINE_BYTES_MAX": ("result_inline_bytes_max", _count),
+    "GOLIVE_JOBS_RESULTS_KEEP": ("results_keep", parse_duration),
     "GOLIVE_JOBS_TRANSPORT": ("transport", str),
     "GOLIVE_JOBS_PATIENCE": ("patience", parse_duration),
     "GOLIVE_JOBS_APP": ("app", str),

@@ -34,8 +34,10 @@ from golive.errors import ConfigError, GoliveError
 from golive.jobs import log
 from golive.jobs.context import JobContext
 from golive.jobs.destinations import Destination, RefusedDestinationError, Resolve, destination, pin
+from golive.jobs.document import document
 from golive.jobs.errors import JobError
 from golive.jobs.model import Job, JobId, NewJob, new_job_id
+from golive.jobs.offloading import Offloading
 from golive.jobs.ports import JobStore
 from golive.timing import format_instant
 
@@ -142,14 +144,13 @@ def delivering(jobs: Declarations) -> Callable[[Delivery, JobContext], Awaitable
     """The handler of :data:`NAME` for *jobs*."""
 
     async def webhook(payload: Delivery, ctx: JobContext) -> dict[str, int]:
-        from golive.jobs.http import document  # only here: it knows how a job is shown
-
         store: JobStore = jobs.store  # type: ignore[attr-defined]
+        place: Offloading | None = jobs.offloading  # type: ignore[attr-defined]
         job = await store.get(JobId(payload.job))
         if job is None:
             raise JobError("job_unknown", "the job was removed before its end could be told", status=404)
         assert jobs.hooks is not None, "they were declared"
-        body = event_of(job, document(job))
+        body = event_of(job, document(job, place.reference(job) if place else None))
         return {"status": await asyncio.to_thread(deliver, jobs.hooks, payload.url, ctx.id, body)}
 
     return webhook
