@@ -24,9 +24,10 @@ from golive.rollout.deployers.releases_tree import TreeReleases
 from golive.rollout.deployers.settings import DeploySettings
 from golive.rollout.deployers.together import DeployersTogether
 from golive.rollout.deployers.worker import WorkerDeployer, WorkerSettings
-from golive.rollout.evidence.envoy import EnvoyEvidence
+from golive.rollout.evidence.envoy import BOUNDS, EnvoyEvidence
 from golive.rollout.evidence.envoy_requests import RequestTap
 from golive.rollout.evidence.processes import ProcessEvidence
+from golive.rollout.evidence.prometheus import PrometheusEvidence, PrometheusSettings
 from golive.rollout.evidence.together import EvidenceTogether
 from golive.rollout.ports import Deployer, Evidence, Health, Router
 from golive.rollout.routers.envoy import EnvoyRouter
@@ -81,6 +82,13 @@ class Front:
         if self.gateway is not None:
             await self.gateway.up()
 
+    async def answers(self, version: str) -> bool:
+        """Whether *version*, which has all the traffic, is there for it in the gateway's eyes."""
+        if self.gateway is None:
+            return True
+        arm = (await EnvoyEvidence(self.gateway).sample()).arms.get(version)
+        return arm is not None and arm.healthy is True
+
     async def listen(self) -> None:
         """Begin to hear of every request, where that is wanted."""
         if self.gateway is not None and self.tap is not None and self.gateway.settings.request_tap:
@@ -122,9 +130,11 @@ def movers(settings: Settings, routes: tuple[str, ...]) -> Movers:
     front = _front(settings, routes)
     routers: list[Router] = []
     sources: list[Evidence] = []
+    prometheus = _prometheus(deployer, settings)
     if front.gateway is not None:
         routers.append(EnvoyRouter(front.gateway))
-        sources.append(EnvoyEvidence(front.gateway, tap=front.tap))
+        counts = prometheus is not None and settings.rollout.prometheus.requests is not None
+        sources.append(prometheus if counts and prometheus else EnvoyEvidence(front.gateway, tap=front.tap))
     if front.store is not None:
 
         async def works(version: str) -> bool:
@@ -133,6 +143,8 @@ def movers(settings: Settings, routes: tuple[str, ...]) -> Movers:
         routers.append(ClaimRouter(front.store, settings.state_dir / "workers" / "claims.json", works))
         sources.append(JobEvidence(front.store))
     router = routers[0] if len(routers) == 1 else RoutersTogether(*routers)
+    if prometheus is not None and prometheus not in sources:
+        sources.append(prometheus)
     if any(row.indicator in LEVELS for row in settings.slo.values()):
         sources.append(_processes(deployer, settings))
     evidence = sources[0] if len(sources) == 1 else EvidenceTogether(*sources)
@@ -147,6 +159,30 @@ def _deployer(settings: Settings) -> Deployer:
     if settings.moves != "requests" and settings.deploy.worker_command:
         parts["worker"] = WorkerDeployer(settings.state_dir / "workers", worker_settings(settings))
     return next(iter(parts.values())) if len(parts) == 1 else DeployersTogether(parts)
+
+
+def _prometheus(deployer: Deployer, settings: Settings) -> PrometheusEvidence | None:
+    """The server of ``[rollout.prometheus]``, when there is one and something to ask it."""
+    told = settings.rollout.prometheus
+    rows = {name: row for name, row in settings.slo.items() if row.query is not None}
+    if not told.url or (told.requests is None and told.errors is None and told.latency is None and not rows):
+        return None
+    return PrometheusEvidence(
+        PrometheusSettings(
+            url=told.url,
+            requests=told.requests,
+            errors=told.errors,
+            latency=told.latency,
+            rows={name: row.query or "" for name, row in rows.items()},
+            windows={name: row.window for name, row in rows.items()},
+            label=told.label,
+            lookback=told.lookback,
+            timeout=told.timeout,
+            headers=told.headers,
+        ),
+        lambda: [arm.version for arm in deployer.running()],
+        BOUNDS,
+    )
 
 
 def _processes(deployer: Deployer, settings: Settings) -> ProcessEvidence:

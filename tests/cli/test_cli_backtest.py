@@ -143,7 +143,7 @@ def prometheus() -> Iterator[tuple[str, dict[str, Any]]]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield f"http://me:secret@127.0.0.1:{server.server_port}/api/v1/query_range?query=x", answer
     server.shutdown()
     server.server_close()

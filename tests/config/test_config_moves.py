@@ -12,6 +12,8 @@ from golive.movers import movers
 from golive.rollout.deployers.process import ProcessDeployer
 from golive.rollout.deployers.together import DeployersTogether
 from golive.rollout.deployers.worker import WorkerDeployer
+from golive.rollout.evidence.envoy import EnvoyEvidence
+from golive.rollout.evidence.prometheus import PrometheusEvidence
 from golive.rollout.evidence.together import EvidenceTogether
 from golive.rollout.routers.together import RoutersTogether
 from golive.wiring import judging_of, make_judge, plan_of
@@ -70,6 +72,21 @@ def test_router_evidence_and_deployer_are_those_of_what_is_moved(load: Load) -> 
     assert isinstance(movers(load("app = 'a:b'\n[jobs]\nembedded = true"), ()).deployer, ProcessDeployer)
     with pytest.raises(ConfigError, match=r"expected no \{port\}"):
         movers(load("[deploy]\nworker_command = ['w', '{port}']"), ())
+
+
+def test_prometheus_counts_where_it_is_told_to_and_answers_rows_with_a_query(load: Load) -> None:
+    """Instead of the gateway, beside it, or not at all; a query that names no version is refused."""
+    web, server = "app = 'a:b'\n", "[rollout.prometheus]\nurl = 'http://p:9090'\n"
+    counters = "requests = 'r{$labels}'\nerrors = 'e{$labels}'\n"
+    row = "[slo]\npaid = { target = '> 1', query = 'x{$labels}' }\n"
+    assert isinstance(movers(load(web + server + counters), ()).evidence, PrometheusEvidence)
+    assert isinstance(movers(load(web + server), ()).evidence, EnvoyEvidence)
+    assert isinstance(movers(load(web + row), ()).evidence, EnvoyEvidence)
+    beside = movers(load(web + server + row), ()).evidence
+    assert isinstance(beside, EvidenceTogether)
+    assert isinstance(beside.first, EnvoyEvidence)
+    with pytest.raises(ConfigError, match="it would say the same about both versions"):
+        movers(load(web + server + counters.replace("{$labels}", "")), ())
 
 
 def test_the_judge_is_told_what_is_moved(load: Load) -> None:

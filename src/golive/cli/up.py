@@ -179,9 +179,5 @@ async def _answers(post: Station) -> bool:
         return False
     with suppress(GoliveError):
         split = await post.controller.world.router.observe()
-        if split is None:
-            return False
-        sample = await post.controller.evidence.sample()
-        healthy = sample.arms[split.stable].healthy if split.stable in sample.arms else False
-        return healthy is True or (healthy is None and post.front.gateway is None)
+        return split is not None and await post.front.answers(split.stable)
     return False

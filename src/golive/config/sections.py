@@ -170,6 +170,19 @@ class Hooks(Section):
     on_rollback: At | None = None
 
 
+class Prometheus(Section):
+    """Evidence from a Prometheus server; mirrors :class:`golive.rollout.evidence.prometheus.PrometheusSettings`."""
+
+    url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    requests: str | None = None
+    errors: str | None = None
+    latency: str | None = None
+    label: str = Field(default="version", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")
+    lookback: PositiveDuration = _seconds(60)
+    timeout: PositiveDuration = _seconds(5)
+    headers: dict[str, str] = Field(default={})
+
+
 class Rollout(Section):
     """The stages of a release, and how carefully they are judged."""
 
@@ -185,6 +198,7 @@ class Rollout(Section):
     when_busy: Literal["refuse", "queue", "supersede"] = "refuse"
     freeze: Windows = Field(default=[])
     window: Windows = Field(default=[])
+    prometheus: Prometheus = table()
     judge: dict[str, Number] = Field(default={})
     fuse: Fuse = table()
     hooks: Hooks = table()

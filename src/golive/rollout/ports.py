@@ -85,7 +85,7 @@ class ArmSample(msgspec.Struct, frozen=True):
             when the source cannot tell clients apart.
         bad_units: of these, the ones that failed: for each client the first failure, where it happened.
         jobs: by queue; None when the source does not count jobs. An empty mapping: none were run.
-        levels: measured now, by indicator of the table (``memory_ratio``, ``cpu_ratio``).
+        levels: measured now, by indicator of the table (``memory_ratio``, ``cpu_ratio``) or by name of a row.
     """
 
     requests: dict[str, int]

@@ -245,16 +245,17 @@ def _jobs(stable: ArmSample | None, candidate: ArmSample | None, *, before: bool
 
 def _values(state: State, arms: Sequence[ArmSample | None]) -> Any:
     """The levels of both versions under the names of the rows that ask for them."""
-    named = {name: indicator_of(name) for name in state.judging.get("slo", {})}
-    found = tuple(
-        {
-            row: arm.levels[indicator[0].name]
-            for row, indicator in named.items()
-            if arm is not None and indicator is not None and indicator[0].name in arm.levels
-        }
-        for arm in arms
-    )
+    rows = list(state.judging.get("slo", {}))
+    found = tuple({row: level for row in rows if (level := _level(row, arm)) is not None} for arm in arms)
     return found if any(found) else None
+
+
+def _level(row: str, arm: ArmSample | None) -> float | None:
+    """Measured for the row by its name, or for the indicator it ends in."""
+    if arm is None:
+        return None
+    indicator = indicator_of(row)
+    return arm.levels.get(row, arm.levels.get(indicator[0].name) if indicator else None)
 
 
 def _has_units(arm: ArmSample) -> bool:

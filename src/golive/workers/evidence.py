@@ -11,6 +11,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
+from golive.errors import StateError, UnavailableError
 from golive.jobs.ports import JobStore
 from golive.jobs.tally import BOUNDS_SECONDS, RunTally
 from golive.rollout.ports import ArmSample, Evidence, JobCounts, Sample
@@ -31,8 +32,11 @@ class JobEvidence(Evidence):
 
     async def sample(self) -> Sample:
         """See :class:`~golive.rollout.ports.Evidence`. There are no requests in it."""
-        await self.store.open()
-        tallies, rule = await self.store.runs(), await self.store.split()
+        try:
+            await self.store.open()
+            tallies, rule = await self.store.runs(), await self.store.split()
+        except StateError as error:
+            raise UnavailableError(str(error)) from error
         at = datetime.now(UTC)
         by_version: dict[str, list[RunTally]] = defaultdict(list)
         for tally in tallies:
