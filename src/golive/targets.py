@@ -28,10 +28,12 @@ from golive.gates import (
     Waiver,
     catalogue,
 )
+from golive.gates.attestation import attestation_gate
 from golive.gates.command import CommandProbe, command_gate
 from golive.gates.thresholds import of_table
 from golive.promises import PROMISES
 from golive.promises.operation import ConfigRefusalProbe, DependencyProbe
+from golive.promises.release import AttestationProbe
 from golive.promises.state import ReplicasProbe
 
 
@@ -162,6 +164,16 @@ def _start_command(settings: Settings) -> tuple[str, ...]:
     return tuple(part.format_map(words) for part in settings.deploy.command)
 
 
+def attestations_of(settings: Settings) -> dict[str, AttestationProbe]:
+    """``[gates.attestations]`` by name."""
+    return {name: promise_of(AttestationProbe, table) for name, table in settings.gates.attestations.items()}
+
+
+def ledger_of(settings: Settings) -> Path:
+    """Where attestations are written down."""
+    return settings.state_dir / "attestations.jsonl"
+
+
 def waivers_of(settings: Settings) -> list[Waiver]:
     """``[[gates.waivers]]``"""
     return [Waiver(one.gate, one.owner, one.reason, one.expires) for one in settings.gates.waivers]
@@ -169,7 +181,7 @@ def waivers_of(settings: Settings) -> list[Waiver]:
 
 def gates_of(settings: Settings) -> Mapping[str, Gate]:
     """
-    The built-in gates and those of ``[gates.commands]``.
+    The built-in gates and those of ``[gates.commands]`` and ``[gates.attestations]``.
 
     Raises: ConfigError when a command has the name of a built-in gate.
     """
@@ -179,8 +191,14 @@ def gates_of(settings: Settings) -> Mapping[str, Gate]:
         raise ConfigError(
             *(f"gates.commands.{name}: golive has a gate of that name. Choose another." for name in taken)
         )
+    for name in settings.gates.attestations:
+        if name in known or name in settings.gates.commands:
+            raise ConfigError(f"gates.attestations.{name}: there is a gate of that name. Choose another.")
+    signed = {
+        name: attestation_gate(name, probe, ledger_of(settings)) for name, probe in attestations_of(settings).items()
+    }
     own = {
         name: command_gate(name, CommandProbe(tuple(one.run), one.env, one.timeout.total_seconds(), one.proves))
         for name, one in settings.gates.commands.items()
     }
-    return {**known, **own}
+    return {**known, **own, **signed}

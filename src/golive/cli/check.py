@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from golive.cli.check_progress import Progress
 from golive.config import Settings, load_settings
-from golive.errors import ExitCode, UsageError
-from golive.gates import Gate, Report, Result, Verdict, run_gates
-from golive.gates.profiles import PROFILES, profile
+from golive.config.render import to_toml
+from golive.errors import ExitCode, GoliveError, UsageError
+from golive.gates import Gate, Phase, Report, Target, run_gates
+from golive.gates.comparison import LastGo, compare
+from golive.gates.evidence import write_evidence
+from golive.gates.git import head
+from golive.gates.http import Client
+from golive.gates.profiles import PROFILES, Profile, profile
 from golive.gates.reports import FORMATS, text
 from golive.gates.waiver import read_waivers
-from golive.targets import gates_of, waivers_of
+from golive.gates.watching import watch_gates
+from golive.targets import gates_of, ledger_of, waivers_of
+from golive.timing import format_instant, parse_duration
 from golive.wiring import target_of
-
-_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow", Verdict.UNAVAILABLE: "magenta"}
 
 
 @click.command(short_help="Run the gates: GO or NO-GO.")
@@ -39,12 +45,25 @@ _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.WAIVED: "yellow"
     metavar="FILE",
     help="Accepted failures, with owner, reason and day of expiry (TOML).",
 )
+@click.option(
+    "--phase", type=click.Choice([str(phase) for phase in Phase]), help="Only the gates of this phase of a release."
+)
+@click.option("--for", "watch_for", metavar="DURATION", help="With --phase watch: again and again, for so long.")
+@click.option("--every", metavar="DURATION", default="30s", show_default=True, help="With --for: how often.")
+@click.option(
+    "--evidence",
+    "evidence_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write report and evidence to FILE, a bundle that `golive verify FILE` checks offline.",
+)
 @click.option("--list", "listing", is_flag=True, help="Print the gates and what they prove.")
 @click.option("-o", "--output", type=click.Choice(list(FORMATS)), default="text", show_default=True)
 def command(
     names: tuple[str, ...], url: str | None, environment: str | None, config_path: Path | None,
     profile_name: str | None, headers: tuple[str, ...], insecure: bool, remote_allowed: bool,
-    waivers_path: Path | None, listing: bool, output: str,
+    waivers_path: Path | None, phase: str | None, watch_for: str | None, every: str, evidence_path: Path | None,
+    listing: bool, output: str,
 ) -> int:  # fmt: skip
     """
     Run GATEs against a service, from outside, and say GO or NO-GO. Exit 0 or 3.
@@ -63,12 +82,84 @@ def command(
     )
     if chosen is not None:
         target = chosen.fit(target)
-    wanted = list(names) or list(chosen.gates if chosen is not None else settings.gates.preflight)
+    wanted = _in_phase(names, chosen, settings, known, phase)
     waivers = [*waivers_of(settings), *(read_waivers(waivers_path) if waivers_path is not None else [])]
-    live = _tell if output == "text" else None
-    report = asyncio.run(run_gates(wanted, target, waivers=waivers, on_result=live, gates=known))
-    _show(report, output)
+    progress = Progress(silent=output != "text")
+    try:
+        if watch_for is None:
+            run = run_gates(
+                wanted, target, waivers=waivers, on_result=progress.ended, on_start=progress.begun, gates=known
+            )
+        else:
+            seconds = [_seconds("--for", watch_for), _seconds("--every", every)]
+            run = watch_gates(wanted, target, *seconds, waivers=waivers, gates=known, on_round=_round(output))
+        report = asyncio.run(run)
+    finally:
+        progress.close()
+    report = _completed(report, settings, chosen.name if chosen else "")
+    if evidence_path is not None:
+        write_evidence(evidence_path, report, asyncio.run(_beside(settings, target)), settings.service)
+    _show(report, output, evidence_path)
     return ExitCode.OK if report.go else ExitCode.NO_GO
+
+
+def _in_phase(
+    names: tuple[str, ...], chosen: Profile | None, settings: Settings, known: Mapping[str, Gate], phase: str | None
+) -> list[str]:
+    wanted = list(names) or list(chosen.gates if chosen is not None else settings.gates.preflight)
+    if phase is None:
+        return wanted
+    found = [name for name in wanted if name not in known or known[name].in_phase(Phase(phase))]
+    if not found:
+        raise UsageError(f"--phase {phase}: none of {', '.join(wanted)} belongs to it. See golive check --list.")
+    return found
+
+
+def _completed(report: Report, settings: Settings, profile_name: str) -> Report:
+    """With what only the project knows: its commit, its version, and what changed since the last GO."""
+    commit = asyncio.run(head(settings.root)) or ""
+    report = replace(report, commit=commit, profile=profile_name)
+    if settings.file is None:
+        return report
+    kept = LastGo(settings.state_dir, settings.environment or "")
+    then = kept.read()
+    if then is not None:
+        report = replace(report, compared=compare(report, then).sentence)
+    if report.go:
+        kept.write(report)
+    return report
+
+
+async def _beside(settings: Settings, target: Target) -> dict[str, str]:
+    """What belongs into a bundle beside the report: settings without secrets, attestations, the metrics page."""
+    files = {}
+    if settings.file is not None:
+        files["settings.toml"] = to_toml(settings, origins=True)
+    ledger = ledger_of(settings)
+    if ledger.exists():
+        files["attestations.jsonl"] = ledger.read_text(encoding="utf-8")
+    try:
+        page = await Client(target).get(target.metrics_path)
+        if page.status == 200:
+            files["metrics.txt"] = page.body.decode("utf-8", "replace")
+    except GoliveError:
+        pass  # no URL, or no metrics page: the gates say so themselves
+    return files
+
+
+def _seconds(option: str, text_: str) -> float:
+    try:
+        return parse_duration(text_).total_seconds()
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _round(output: str) -> Callable[[Report], None]:
+    def tell(report: Report) -> None:
+        if output == "text":
+            click.echo(f"{format_instant(report.started_at)}  {text.summary(report)}")
+
+    return tell
 
 
 def _own_url(settings: Settings) -> str:
@@ -95,18 +186,15 @@ def _list_gates(known: Mapping[str, Gate]) -> None:
         click.echo(f"{gate.name:18} {gate.phase!s:10} {gate.proves}")
 
 
-def _tell(result: Result) -> None:
-    line = text.line(result)
-    word = line.split(" ", 1)[0]
-    click.echo(click.style(word, fg=_COLOURS[result.outcome.verdict], bold=True) + line[len(word) :])
-    sys.stdout.flush()
-
-
-def _show(report: Report, output: str) -> None:
+def _show(report: Report, output: str, evidence: Path | None) -> None:
     if output != "text":
         click.echo(FORMATS[output](report))
         return
+    for line in text.notes(report):
+        click.echo(line)
     line = text.summary(report)
     click.echo(
         "\n" + click.style(report.verdict, fg="green" if report.go else "red", bold=True) + line[len(report.verdict) :]
     )
+    if evidence is not None:
+        click.echo(f"evidence: {evidence} (golive verify {evidence})")

@@ -201,7 +201,9 @@ class WrittenGates(Section):
 
 
 if TYPE_CHECKING:
-    Gates = WrittenGates
+
+    class Gates(WrittenGates):
+        attestations: dict[str, Section] = {}  # noqa: RUF012 - for the type checker only
 else:
     Gates = create_model(
         "Gates",

@@ -59,6 +59,32 @@ def _ingest(target: Target) -> Target:
     return replace(target, health=health, startup_timeout=120.0, load=load)
 
 
+def _vpr(target: Target) -> Target:
+    """Source: seed 003, its pre-deployment checklist; what is in AWS is asked from AWS (``[gates.infrastructure]``)."""
+    load = replace(target.load, requests=max(target.load.requests, 100), concurrency=100)
+    return replace(target, load=load if target.load.concurrency is not None else target.load)
+
+
+def _orchestrator(target: Target) -> Target:
+    """Source: seed 004, its eight fixes: each has a gate that sees it undone."""
+    health = replace(target.health, live=target.health.live or "/livez", ready=target.health.ready or "/health/ready")
+    return replace(target, health=health)
+
+
+_CHECKLIST = ("syntax", "test-results", "naming", "documents", "infra-diff", "infrastructure", "startup", "health",
+              "smoke", "contract", "async-accept", "job-lifecycle", "flow", "load")  # fmt: skip
+#: fix of seed 004 -> the gate that proves it
+FIXES = {
+    "materialised view": "slow-work",
+    "middleware order": "request-id",
+    "rate limiting": "rate-limit",
+    "CORS validation": "config-refusal",
+    "shutdown guard": "drain-health",
+    "error tracking": "error-capture",
+    "database pool": "dependency",
+    "metric cardinality": "cardinality",
+}
+
 PROFILES = {
     profile.name: profile
     for profile in (
@@ -79,6 +105,18 @@ PROFILES = {
             "the production gates of an ingestion service: health model, metrics registry, bad input, load",
             ("startup", "health", "stability", "smoke", "bad-input", "metrics-registry", "load"),
             _ingest,
+        ),
+        Profile(
+            "vpr",
+            "the pre-deployment checklist of a job service on AWS: tests, naming, papers, resources, the whole flow",
+            _CHECKLIST,
+            _vpr,
+        ),
+        Profile(
+            "orchestrator",
+            "the eight fixes before a service is rolled out by itself, and its health model",
+            ("environment", "startup", "health", *FIXES.values()),
+            _orchestrator,
         ),
     )
 }

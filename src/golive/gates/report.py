@@ -36,6 +36,9 @@ class Report:
 
     Attributes:
         seconds: wall-clock length of the run.
+        commit, version: of what was judged, as far as they are known.
+        profile: whose gates these are.
+        compared: with the last GO, as a sentence; empty without one.
     """
 
     url: str
@@ -43,6 +46,10 @@ class Report:
     started_at: datetime
     seconds: float
     results: Sequence[Result]
+    commit: str = ""
+    version: str = ""
+    profile: str = ""
+    compared: str = ""
 
     @property
     def go(self) -> bool:
@@ -73,6 +80,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """The report as ``-o json`` prints it."""
+        from golive.gates.score import score_of  # it is about reports, and this is one
+
         return {
             "verdict": self.verdict,
             "sentence": self.sentence,
@@ -81,6 +90,12 @@ class Report:
             "counts": {str(verdict): self.counts[verdict] for verdict in Verdict},
             "url": self.url,
             "environment": self.environment,
+            "commit": self.commit,
+            "version": self.version,
+            "profile": self.profile,
+            "compared": self.compared,
+            "score": score_of(self).points,
+            "deductions": score_of(self).sentence,
             "started_at": format_instant(self.started_at),
             "seconds": round(self.seconds, 3),
             "golive": __version__,

@@ -1,5 +1,5 @@
 """
-Running gates: wave by wave, each gate with a time limit, and no way for one of them to take the run down.
+Running gates: each as soon as what it needs has ended, each with a time limit, and no way for one to take the run down.
 
 A gate that hangs, raises, or ignores its cancellation ends UNAVAILABLE with the reason in words. What it cannot
 survive is a gate that blocks the event loop; gates do their blocking work in threads or processes.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from golive.errors import GoliveError
@@ -22,6 +22,8 @@ from golive.gates.target import Target
 from golive.gates.waiver import Waiver, apply, by_gate
 
 _CANCEL_SECONDS = 1.0
+AT_ONCE = 8
+"""Gates that run together; more only get in each other's way."""
 
 
 async def run_gates(
@@ -30,6 +32,7 @@ async def run_gates(
     *,
     waivers: Iterable[Waiver] = (),
     on_result: Callable[[Result], None] | None = None,
+    on_start: Callable[[Gate], None] | None = None,
     gates: Mapping[str, Gate] | None = None,
 ) -> Report:
     """
@@ -38,6 +41,7 @@ async def run_gates(
     Args:
         waivers: at most one per gate.
         on_result: called as each gate ends, in the order they end.
+        on_start: called as each gate begins.
         gates: the catalogue; None takes the built-in one.
 
     Raises:
@@ -51,16 +55,44 @@ async def run_gates(
     results: dict[str, Result] = {}
 
     async def run_one(gate: Gate) -> None:
+        if on_start is not None:
+            on_start(gate)
         gate_begin = time.monotonic()
         outcome = apply(await _outcome(gate, target, results), accepted.get(gate.name), started_at.date())
         results[gate.name] = Result(gate.name, gate.phase, outcome, time.monotonic() - gate_begin)
         if on_result is not None:
             on_result(results[gate.name])
 
-    for wave in planned:
-        await asyncio.gather(*(run_one(gate) for gate in wave))
+    await _schedule([gate for wave in planned for gate in wave], run_one)
     ordered = [results[gate.name] for wave in planned for gate in wave]
     return Report(target.url, target.environment, started_at, time.monotonic() - begin, ordered)
+
+
+async def _schedule(gates: list[Gate], run_one: Callable[[Gate], Awaitable[None]]) -> None:
+    """
+    Start each of *gates* as soon as those it needs have ended, a few at a time; an exclusive one when nothing else runs
+    or could.
+    """
+    left, done = list(gates), set[str]()
+    running: dict[asyncio.Future[None], Gate] = {}
+    try:
+        while left or running:
+            ready = [gate for gate in left if done.issuperset(gate.depends_on)]
+            shared = [gate for gate in ready if not gate.exclusive]
+            alone = any(gate.exclusive for gate in running.values())
+            starting = [] if alone else shared[: max(AT_ONCE - len(running), 0)]
+            if not running and not starting:
+                starting = ready[:1]
+            for gate in starting:
+                left.remove(gate)
+                running[asyncio.ensure_future(run_one(gate))] = gate
+            ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                done.add(running.pop(task).name)
+                task.result()
+    finally:
+        for task in running:
+            task.cancel()
 
 
 async def _outcome(gate: Gate, target: Target, results: Mapping[str, Result]) -> Outcome:

@@ -39,4 +39,11 @@ async def check(target: Target) -> Outcome:
     return passed(f"{len(target.protected)} paths refuse {len(ATTEMPTS)} kinds of callers without credentials")
 
 
-GATE = Gate("auth", "Protected paths refuse callers without credentials.", Phase.SMOKE, check, depends_on=("startup",))
+GATE = Gate(
+    "auth",
+    "Protected paths refuse callers without credentials.",
+    Phase.SMOKE,
+    check,
+    depends_on=("startup",),
+    watch=True,
+)

@@ -61,4 +61,6 @@ def _allowed(answer: Answer, origin: str) -> str | None:
     return None
 
 
-GATE = Gate("cors", "Declared origins may call, impostors may not.", Phase.SMOKE, check, depends_on=("startup",))
+GATE = Gate(
+    "cors", "Declared origins may call, impostors may not.", Phase.SMOKE, check, depends_on=("startup",), watch=True
+)

@@ -143,4 +143,5 @@ GATE = Gate(
     depends_on=("startup",),
     timeout=60.0,
     exclusive=True,
+    watch=True,
 )

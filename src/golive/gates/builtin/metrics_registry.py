@@ -80,4 +80,5 @@ GATE = Gate(
     Phase.SMOKE,
     check,
     depends_on=("startup",),
+    watch=True,
 )

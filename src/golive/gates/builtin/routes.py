@@ -46,4 +46,5 @@ GATE = Gate(
     Phase.SMOKE,
     check,
     depends_on=("startup",),
+    watch=True,
 )

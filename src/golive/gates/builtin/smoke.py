@@ -41,4 +41,5 @@ GATE = Gate(
     check,
     depends_on=("startup",),
     timeout=120.0,
+    watch=True,
 )

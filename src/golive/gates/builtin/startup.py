@@ -69,4 +69,6 @@ async def _look(client: Client, paths: tuple[str, ...]) -> tuple[bool, str, bool
     return False, seen, False, False
 
 
-GATE = Gate("startup", "The service becomes ready within the time allowed.", Phase.DEPLOY, check, timeout=250.0)
+GATE = Gate(
+    "startup", "The service becomes ready within the time allowed.", Phase.DEPLOY, check, timeout=250.0, watch=True
+)

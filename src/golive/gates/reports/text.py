@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from golive.gates.outcome import Verdict
 from golive.gates.report import Report, Result
+from golive.gates.score import score_of
 
 _WIDTH = len(Verdict.UNAVAILABLE)
 
 
 def render(report: Report) -> str:
     """The whole report, ending in a line that begins with GO or NO-GO."""
-    return "\n".join([*(line(result) for result in report.results), "", summary(report)])
+    return "\n".join([*(line(result) for result in report.results), *notes(report), "", summary(report)])
+
+
+def notes(report: Report) -> list[str]:
+    """What changed since the last GO, and the score where it is not full: both are told, neither decides."""
+    score = score_of(report)
+    told = [report.compared] if report.compared else []
+    return ["", *told, f"score {score.sentence}"] if score.deductions else ["", *told] if told else []
 
 
 def line(result: Result) -> str:
