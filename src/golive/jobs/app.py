@@ -22,6 +22,7 @@ from golive.jobs.declarations import Declarations
 from golive.jobs.errors import InvalidPayloadError, KeyReusedError, UnknownHandlerError
 from golive.jobs.execution import Outcome, execute
 from golive.jobs.handlers import Handler, canonical, encode_result, parse
+from golive.jobs.measures import Measures, Meter
 from golive.jobs.model import Job, JobId, NewJob, Submission, is_job_id, new_job_id
 from golive.jobs.ports import JobStore, StoreCapability
 from golive.jobs.pruning import Pruner
@@ -66,6 +67,8 @@ class Jobs(Declarations):
         self._opened = False
         self._users = 0
         self._embedded = False
+        self._measures: Measures | None = None
+        self._measuring = False
         self._workers: weakref.WeakSet[Worker] = weakref.WeakSet()
 
     @classmethod
@@ -320,6 +323,14 @@ class Jobs(Declarations):
         workers = [worker.stats() for worker in self._workers]
         return Stats(queues, workers, await self.store.runs(), await self.store.split(), await self.store.paused())
 
+    def measure(self, meter: Meter) -> None:
+        """
+        Keep the numbers of :meth:`stats` in *meter*, ``chassis.metrics`` for instance, while :meth:`lifespan` lasts.
+
+        Raises: ConfigError when one of the names is taken by another metric.
+        """
+        self._measures = Measures(meter, self.stats)
+
     async def split_claims(self, candidate: str, share_basis_points: int, *, salt: str | None = None) -> Split:
         """
         From now on workers of the version *candidate* claim this share of the jobs, and only those; all other workers
@@ -344,7 +355,7 @@ class Jobs(Declarations):
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """``FastAPI(lifespan=jobs.lifespan)``: the store is open inside, and the embedded worker runs if asked for."""
-        async with self:
+        async with self, self._measured():
             if not self.settings.embedded or self._embedded:  # several routers share one worker
                 yield
                 return
@@ -356,6 +367,20 @@ class Jobs(Declarations):
                 self._embedded = False
                 worker.stop()
                 await task
+
+    @asynccontextmanager
+    async def _measured(self) -> AsyncIterator[None]:
+        if self._measures is None or self._measuring:  # several routers share one count
+            yield
+            return
+        self._measuring = True
+        task = asyncio.create_task(self._measures.run())
+        try:
+            yield
+        finally:
+            self._measuring = False
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def __aenter__(self) -> Jobs:
         await self._enter()
