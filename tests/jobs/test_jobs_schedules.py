@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golive.errors import ConfigError
-from golive.jobs import Jobs, State
+from golive.jobs import Jobs, State, staffing
 from golive.jobs.errors import UnknownHandlerError
 from golive.jobs.scheduler import Scheduler
 from golive.jobs.schedules import Cron, Every, Missed, Recurring, due
@@ -210,3 +210,29 @@ async def test_a_worker_runs_what_is_scheduled(jobs: Jobs) -> None:
 
     async with working(jobs):
         await until(fired)
+
+
+async def test_a_payload_function_that_raises_does_not_end_the_schedules(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and tried again: the next moment may be a better one."""
+    monkeypatch.setattr(staffing, "BROKEN_SECONDS", 0.01)
+    asked: list[datetime] = []
+
+    def payload(moment: datetime) -> int:
+        asked.append(moment)
+        if len(asked) < 3:
+            raise RuntimeError("no payload yet")
+        return 1
+
+    @jobs.handler("tick")
+    async def tick(number: int) -> None: ...
+
+    jobs.every("tick", "1s", payload=payload)
+
+    async def made() -> bool:
+        return bool(await jobs.store.page(1, state=None, kind="tick", before=None))
+
+    async with working(jobs):
+        await until(made)
+    assert sum(record.getMessage() == "worker.chore_failed" for record in caplog.records) == 2

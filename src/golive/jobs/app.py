@@ -10,12 +10,12 @@ import asyncio
 import hashlib
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from golive.errors import ConfigError, UsageError, did_you_mean
+from golive.errors import UsageError, did_you_mean
 from golive.jobs.assemble import announced, fitted, offloading
 from golive.jobs.context import JobContext
 from golive.jobs.declarations import Declarations
@@ -24,13 +24,11 @@ from golive.jobs.execution import Outcome, execute
 from golive.jobs.handlers import Handler, canonical, encode_result, parse
 from golive.jobs.measures import Measures, Meter
 from golive.jobs.model import Job, JobId, NewJob, Submission, is_job_id, new_job_id
-from golive.jobs.ports import JobStore, StoreCapability
-from golive.jobs.pruning import Pruner
-from golive.jobs.queues import downstream_of, limits_of
-from golive.jobs.scheduler import Scheduler
+from golive.jobs.ports import JobStore
 from golive.jobs.schedules import Recurring
 from golive.jobs.settings import JobsSettings, valid_name
 from golive.jobs.split import Split, new_split
+from golive.jobs.staffing import worker_of
 from golive.jobs.stats import Stats, queue_stats
 from golive.jobs.stores import store_for
 from golive.jobs.stores.within import at_once
@@ -266,50 +264,9 @@ class Jobs(Declarations):
 
     def worker(self, *, queues: Collection[str] | None = None, concurrency: int | None = None) -> Worker:
         """A worker for this application's handlers; the store must be open (``async with jobs``)."""
-        known = {handler.queue for handler in self.handlers.values()}
-        for unknown in sorted(set(queues or ()) - known):
-            raise ConfigError(
-                f"unknown queue {unknown!r}{did_you_mean(unknown, sorted(known))} Known: {sorted(known)}."
-            )
-        if not self.handlers:
-            raise ConfigError("jobs: expected at least one @jobs.handler to work for, got none.")
-        for recurring in self.schedules.values():
-            self._handler(recurring.kind)
-        limits = {name: limits_of(each, self.queues, self.downstreams) for name, each in self.handlers.items()}
-        self._refuse_limits(sorted(name for name, each in limits.items() if each))
-        worker = Worker(
-            self.store, self.handlers, self.settings, queues=queues, concurrency=concurrency, limits=limits,
-            breakers={
-                name: found.breaker for name, each in self.handlers.items()
-                if (found := downstream_of(each, self.downstreams)) and found.breaker
-            },
-            chores=self._chores(),
-        )  # fmt: skip
+        worker = worker_of(self, queues, concurrency)
         self._workers.add(worker)
         return worker
-
-    def _refuse_limits(self, limited: list[str]) -> None:
-        """Limits that nobody would keep are worse than none."""
-        if limited and self.settings.transport != IN_STORE:
-            raise ConfigError(
-                f"jobs.transport: expected the store's own beside the limits of {limited}, got "
-                f"{self.settings.transport!r}: there the engine decides what runs."
-            )
-        if limited and StoreCapability.LIMITS not in self.store.capabilities:
-            raise ConfigError(f"jobs.url: expected a store that has limits, for {limited}, got one that has not.")
-
-    def _chores(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """What a worker of this application does beside its jobs."""
-        chores: list[Callable[[], Coroutine[Any, Any, None]]] = [outbox.run for outbox in self.outboxes]
-        if keep := self.settings.keep_seconds:
-            chores.append(Pruner(self.store, keep).run)
-        if self.schedules:
-            chores.append(Scheduler(self.store, list(self.schedules.values()), self.occurrence).run)
-        if self.hooks is not None:
-            from golive.jobs.webhooks import Announcer
-
-            chores.append(Announcer(self.store).run)
-        return chores
 
     def occurrence(self, recurring: Recurring, moment: datetime, key: str) -> NewJob:
         """The job of a schedule for *moment*."""
