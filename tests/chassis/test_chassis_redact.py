@@ -13,7 +13,7 @@ import pytest
 from golive import Chassis
 from golive.chassis.applog import JsonLogHandler
 from golive.chassis.log import LogSink
-from golive.chassis.redact import is_secret_key, redact, redact_text
+from golive.redact import is_secret_key, redact, redact_text
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 

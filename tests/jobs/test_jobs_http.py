@@ -156,7 +156,7 @@ async def test_an_unexpected_error_tells_the_client_nothing(app: object, jobs: J
     assert "secret" not in waited.text + failed.text
     assert stored
     assert stored.failure
-    assert "secret" in stored.failure.exception
+    assert "[hidden]@host" in stored.failure.exception
 
 
 @pytest.mark.parametrize("path", ["/api/blocks", "/api/blocks/async"])

@@ -12,8 +12,8 @@ import traceback
 from typing import Any
 
 from golive.chassis.log import LogSink, timestamp
-from golive.chassis.redact import TEXT_MAX, redact, redact_text
 from golive.chassis.requestid import request_id
+from golive.redact import TEXT_MAX, redact, redact_text
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 

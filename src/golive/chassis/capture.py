@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from golive.chassis.log import timestamp
-from golive.chassis.redact import redact, redact_text
+from golive.redact import redact, redact_text
 
 #: Errors that wait for the thread.
 QUEUE_MAX = 1000

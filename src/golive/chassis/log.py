@@ -25,7 +25,7 @@ from typing import Any
 
 import msgspec
 
-from golive.chassis.redact import redact, redact_text
+from golive.redact import redact, redact_text
 
 #: Lines that wait for the writer; at 300 bytes each about 3 MB.
 LINES_MAX = 10_000

@@ -26,8 +26,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from golive.chassis import requestid
-from golive.chassis.redact import redact_text
 from golive.errors import ConfigError, TryLaterError
+from golive.redact import redact_text
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis

@@ -15,8 +15,8 @@ import importlib.util
 from typing import Any
 from urllib.parse import urlsplit
 
-from golive.chassis.redact import redact
 from golive.errors import ConfigError
+from golive.redact import redact
 
 #: Frames of a trace that are sent, the innermost last.
 FRAMES_MAX = 100

@@ -39,10 +39,10 @@ from golive.chassis.fleetvariable import Place
 from golive.chassis.lifecycle import Phase
 from golive.chassis.policies import PolicyTable
 from golive.chassis.protocol import GuardedProtocol
-from golive.chassis.redact import TEXT_MAX, redact_text
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 from golive.errors import ConfigError, ExitCode, GoliveError, UnavailableError
+from golive.redact import TEXT_MAX, redact_text
 
 #: Beyond lame duck and grace: cancelling what is left, the app's own clean-up, flushing the log.
 HARD_EXIT_MARGIN_SECONDS = 0.9

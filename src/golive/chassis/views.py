@@ -23,8 +23,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from golive.chassis.redact import redact_text
 from golive.errors import ConfigError
+from golive.redact import redact_text
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis

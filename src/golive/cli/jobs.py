@@ -26,6 +26,7 @@ from golive.jobs.errors import InvalidPayloadError
 from golive.jobs.machine import State
 from golive.jobs.model import Job, JobId, is_job_id
 from golive.jobs.settings import JobsSettings
+from golive.redact import redact
 from golive.timing import format_instant
 
 #: One page of the store.
@@ -72,12 +73,16 @@ def dead(settings: JobsSettings, /, limit: int, before: str | None, output: str,
 
 @command.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--payload", is_flag=True, help="Show what was submitted, too.")
+@click.option("--payload", is_flag=True, help="Show what was submitted, too, secrets and personal data replaced.")
+@click.option("--raw", is_flag=True, help="With --payload: as it was submitted.")
 @click.pass_obj
-def show(settings: JobsSettings, job_id: str, payload: bool) -> None:
+def show(settings: JobsSettings, job_id: str, payload: bool, raw: bool) -> None:
     """Everything about one job, as JSON, with the reason an operator needs."""
     job = ask(settings, lambda jobs: _one(jobs, job_id))
-    click.echo(msgspec.json.format(msgspec.json.encode(_full(job, payload)), indent=2).decode())
+    fields = _full(job, payload)
+    if payload and not raw:
+        fields["payload"] = redact(msgspec.json.decode(job.payload))
+    click.echo(msgspec.json.format(msgspec.json.encode(fields), indent=2).decode())
 
 
 @command.command()

@@ -21,6 +21,7 @@ from golive.jobs.context import JobContext, current
 from golive.jobs.errors import InvalidPayloadError, JobError
 from golive.jobs.handlers import Handler, encode_result
 from golive.jobs.model import Failure
+from golive.redact import redact_text
 from golive.timing import format_duration
 
 logger = logging.getLogger("golive.jobs")
@@ -109,8 +110,8 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _unexpected(error: BaseException) -> Failure:
-    """A client learns that it failed; what failed is for the operator alone."""
-    exception = "".join(traceback.format_exception_only(error)).strip()[:2000]
+    """A client learns that it failed; what failed is for the operator alone, without anybody's data in it."""
+    exception = redact_text("".join(traceback.format_exception_only(error)).strip())[:2000]
     return Failure("internal_error", "the job failed unexpectedly", retryable=True, exception=exception)
 
 

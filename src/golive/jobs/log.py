@@ -1,5 +1,6 @@
 """
-The worker's log: one JSON line per event, with the job's id, kind and attempt. Payloads and results are never logged.
+The worker's log: one JSON line per event, with the job's id, kind and attempt. Payloads and results are never logged,
+and what handlers say passes the redaction of everything that leaves a process of golive.
 
 Events go to the standard logger ``golive.jobs``; an application keeps its own configuration, ``golive worker`` installs
 :class:`JsonLines`, which also adds the job to lines the handlers themselves log.
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from golive.jobs.context import current
+from golive.redact import redact, redact_text
 from golive.timing import format_instant
 
 logger = logging.getLogger("golive.jobs")
@@ -42,11 +44,11 @@ class JsonLines(logging.Formatter):
             "at": format_instant(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": redact_text(record.getMessage()),
         }
         if job := current.get():
-            line |= {"job_id": job.id, "kind": job.kind, "attempt": job.attempt, **job.bound}
-        line |= getattr(record, "golive_fields", {})
+            line |= {"job_id": job.id, "kind": job.kind, "attempt": job.attempt, **redact(job.bound)}
+        line |= redact(getattr(record, "golive_fields", {}))
         if record.exc_info and record.exc_info[1]:
-            line["trace"] = "".join(traceback.format_exception(record.exc_info[1]))
+            line["trace"] = redact_text("".join(traceback.format_exception(record.exc_info[1])))
         return msgspec.json.encode(line, enc_hook=str).decode()
