@@ -91,11 +91,11 @@ class Delivered(Rung):
                 continue  # the delivery is in other hands, like the job
             if settlement.event in (Event.RETRY, Event.HAND_BACK):
                 if delivery:
-                    await self._tell(self._deliveries.again([delivery], settlement.delay_seconds))
+                    await self.again(delivery, settlement.delay_seconds)
                 else:
                     await self.ring_by_id([settlement.id])
             elif delivery and settlement.event is Event.FAIL:
-                await self._tell(self._bury(delivery))
+                await self.bury(delivery)
             elif delivery:
                 ended.append(delivery)
         await self._tell(self._deliveries.done(ended))
@@ -119,9 +119,7 @@ class Delivered(Rung):
     ) -> list[Claim]:
         wanted = {delivery.job: delivery for delivery, want in taken if want}
         await self._tell(self._deliveries.again([delivery for delivery, want in taken if not want], ELSEWHERE_SECONDS))
-        for delivery in wanted.values():
-            if delivery.buried_at is not None:
-                await self._unbury(delivery)
+        await self.revive(list(wanted.values()))
         claims = []
         for claim in await self.inner.claim_jobs(list(wanted), worker, lease_seconds, version):
             delivery = wanted.pop(claim.id)
@@ -139,21 +137,28 @@ class Delivered(Rung):
         if job is None or job.state.terminal or (job.queue, job.kind) != (delivery.queue, delivery.kind):
             await self._tell(self._deliveries.done([delivery]))
         elif job.state is State.RUNNING:  # perhaps by a worker that dies
-            await self._tell(self._deliveries.again([delivery], lease_seconds))
+            await self.again(delivery, lease_seconds)
         else:
-            delay = max(ELSEWHERE_SECONDS, job.run_at - time.time())
-            await self._tell(self._deliveries.again([delivery], delay))
+            await self.again(delivery, max(ELSEWHERE_SECONDS, job.run_at - time.time()))
 
-    async def _unbury(self, delivery: Delivery) -> None:
-        """Somebody moved it out of the dead-letter queue: the job runs again, unless it has died anew since."""
-        job = await self.inner.get(delivery.job)
-        if job and job.state is State.FAILED and job.finished_at == delivery.buried_at:
-            await self.inner.redrive(job.id)
+    async def revive(self, deliveries: Sequence[Delivery]) -> None:
+        """What somebody moved out of the dead-letter queue runs again, unless it has died anew since."""
+        for delivery in deliveries:
+            if delivery.buried_at is None:
+                continue
+            job = await self.inner.get(delivery.job)
+            if job and job.state is State.FAILED and job.finished_at == delivery.buried_at:
+                await self.inner.redrive(job.id)
 
-    async def _bury(self, delivery: Delivery) -> None:
+    async def bury(self, delivery: Delivery) -> None:
+        """Its job is dead."""
         job = await self.inner.get(delivery.job)
         if job and job.finished_at is not None:
-            await self._deliveries.bury([delivery], [job.finished_at])
+            await self._tell(self._deliveries.bury([delivery], [job.finished_at]))
+
+    async def again(self, delivery: Delivery, delay_seconds: float) -> None:
+        """It comes again after this."""
+        await self._tell(self._deliveries.again([delivery], delay_seconds))
 
     def _ask(self, queues: set[str], appetite: int, hold_seconds: float) -> None:
         """Each queue for its part, by a poll of its own: an empty one must not hold up a full one."""

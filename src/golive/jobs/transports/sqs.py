@@ -192,6 +192,14 @@ class SqsTransport:
         answer = await self._client.call("get_queue_attributes", QueueUrl=url, AttributeNames=list(names))
         return sum(int(answer["Attributes"].get(name, 0)) for name in names)
 
+    async def url_of_arn(self, arn: str) -> str:
+        """Where messages of the queue *arn* are answered; asked for once."""
+        if arn not in self._urls:
+            owner, name = arn.split(":")[-2:]
+            named = {"QueueName": name, "QueueOwnerAWSAccountId": owner}
+            self._urls[arn] = (await self._client.call("get_queue_url", **named))["QueueUrl"]
+        return self._urls[arn]
+
     async def _url(self, queue: str) -> str:
         if queue not in self._urls:
             name = self._name.replace("{queue}", queue)
@@ -213,9 +221,7 @@ class SqsTransport:
             arn = str(policy.get("deadLetterTargetArn", ""))
             self._graves[url] = None
             if arn:
-                owner, name = arn.split(":")[-2:]
-                named = {"QueueName": name, "QueueOwnerAWSAccountId": owner}
-                self._graves[url] = (await self._client.call("get_queue_url", **named))["QueueUrl"]
+                self._graves[url] = await self.url_of_arn(arn)
         return self._graves[url]
 
 
