@@ -20,6 +20,7 @@ from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import by_address
 from golive.chassis.routes import RouteNames, owns
+from golive.chassis.strictjson import StrictJson, is_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ class Core:
             return
         try:
             counted = limits.counted(exchange, receive) if exchange.chunked else receive
+            if exchange.content_type and chassis.settings.strict_json and is_json(exchange.content_type):
+                counted = StrictJson(exchange, counted)
             rules = found[1].idempotency if found is not None else None
             if limits.timeout_seconds is not None:
                 await self._app_in_time(exchange, counted, rules, found[0] if found is not None else "")

@@ -140,6 +140,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "db_replicas": _count,
     "idempotency_store": _text,
     "problems": _flag,
+    "strict_json": _flag,
     "head_max_bytes": _size,
     "body_max_bytes": _size,
     "concurrency_max": _count,

@@ -34,7 +34,7 @@ CLIENT_CLOSED = 499
 _WANTED = frozenset(
     {
         b"x-request-id", b"traceparent", b"content-length", b"transfer-encoding", b"origin",
-        b"access-control-request-method",
+        b"access-control-request-method", b"content-type",
     }
 )  # fmt: skip
 
@@ -53,6 +53,7 @@ class Exchange:
         "_sent",
         "body_bytes",
         "chunked",
+        "content_type",
         "extra_headers",
         "head_bytes",
         "http1",
@@ -94,6 +95,7 @@ class Exchange:
         self.replays = False
         self.extra_headers: Headers = []
         self.chunked = False
+        self.content_type = b""
         self.body_bytes = 0
         self.head_bytes = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
         self._read_headers(scope)
@@ -111,6 +113,8 @@ class Exchange:
                 ids.append(value)
             elif name == b"traceparent":
                 traces.append(value)
+            elif name == b"content-type":
+                self.content_type = value
             elif name == b"content-length":
                 self.body_bytes = int(value) if value.isdigit() else 0
             elif name == b"transfer-encoding":

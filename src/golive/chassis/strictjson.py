@@ -1,0 +1,95 @@
+"""
+JSON that would break the service later, refused at the door: what no conforming program sends.
+
+Python's parser takes ``NaN``, ``Infinity``, ``1e999`` and lone surrogates, and what happens then is a server error when
+the value is written out again, in an answer, a log or a database. RFC 8259 has none of the first three, RFC 7493
+(I-JSON) forbids the last. A body is looked at once it is whole, and only looked into when it holds the characters any
+of these needs; most do not.
+
+Left out: whether it is JSON at all, and whether it is the JSON the route wants. The app says that better.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from golive.chassis.limits import LimitReachedError, Refusal
+from golive.chassis.types import Message, Receive
+
+if TYPE_CHECKING:
+    from golive.chassis.exchange import Exchange
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_CONSTANT = re.compile(rb"\b(?:NaN|Infinity)\b")
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u[dD]|\d[eE]\+?\d{3}|\d{309}")
+_NUMBER = re.compile(rb"\d+(?:\.\d+)?[eE]\+?\d{3,}|\d{309,}")
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+
+
+def is_json(content_type: bytes) -> bool:
+    """Whether a body of this type is one JSON value: ``application/json`` and everything ``+json``."""
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind == b"application/json" or kind.endswith(b"+json")
+
+
+def fault_in(body: bytes) -> str:
+    """What no JSON has, as a sentence for the caller; empty when there is nothing of the kind."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return "The body is not UTF-8."
+    if not _SUSPICIOUS.search(body):
+        return ""
+    bare = _STRING.sub(b'""', body)
+    if _CONSTANT.search(bare):
+        return "JSON has no NaN and no Infinity."
+    if any(float(number[:400]) == float("inf") for number in _NUMBER.findall(bare)):
+        return "A number in the body is too large."
+    return "A string in the body holds half a character (a lone surrogate)." if _has_lone_surrogate(body) else ""
+
+
+def _has_lone_surrogate(body: bytes) -> bool:
+    high_ends_at = -1
+    for escape in _ESCAPE.finditer(body):
+        digits = escape[1]
+        code = int(digits, 16) if digits else 0
+        follows = high_ends_at == escape.start()
+        is_low = 0xDC00 <= code <= 0xDFFF
+        if is_low is not follows or (high_ends_at >= 0 and not follows):
+            return True
+        high_ends_at = escape.end() if 0xD800 <= code <= 0xDBFF else -1
+    return high_ends_at >= 0
+
+
+class StrictJson:
+    """A ``receive`` that gathers a JSON body, looks at it, and passes it on whole."""
+
+    __slots__ = ("_exchange", "_passed", "_receive")
+
+    def __init__(self, exchange: Exchange, receive: Receive) -> None:
+        self._exchange = exchange
+        self._receive = receive
+        self._passed = False
+
+    async def __call__(self) -> Message:
+        """The whole body, then whatever comes. Raises: LimitReachedError when it is not to be had."""
+        message = await self._receive()
+        if self._passed or message["type"] != "http.request":
+            return message
+        self._passed = True
+        body = message.get("body", b"")
+        if message.get("more_body"):
+            parts = [body]
+            while message.get("more_body"):
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    return message
+                parts.append(message.get("body", b""))
+            body = b"".join(parts)
+        fault = fault_in(body)
+        if fault:
+            self._exchange.override = self._exchange.override or Refusal(400, fault)
+            raise LimitReachedError
+        return {"type": "http.request", "body": body, "more_body": False}
