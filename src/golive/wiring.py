@@ -7,6 +7,7 @@ judge as the controller's judge.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from golive import targets
+from golive.bundle import write_bundle
 from golive.config import Settings
 from golive.config import sections as config
 from golive.config.requests import smoke_request
@@ -24,6 +26,7 @@ from golive.gates import Target, run_gates
 from golive.movers import Front, movers
 from golive.rollout.controller import Controller
 from golive.rollout.desk import Approvals, Desk
+from golive.rollout.dossier import dossier_of
 from golive.rollout.evidence.envoy import BOUNDS
 from golive.rollout.hook_runner import ProcessHooks
 from golive.rollout.hooks import POINTS, Hook
@@ -36,6 +39,7 @@ from golive.rollout.ports import Arm, Deployer, GateVerdict
 from golive.rollout.semantics import restore_rules, rules_class
 from golive.rollout.session import EVERY_ROUTE, Judging
 from golive.timing import Clock, SystemClock
+from golive.version import __version__
 
 _UNDECIDED = timedelta(hours=1)
 """How long past its floor the judge waits for enough evidence when the plan sets no ceiling."""
@@ -65,6 +69,26 @@ def open_journal(settings: Settings) -> Journal:
     Raises: StateError when the file cannot be used.
     """
     return Journal(journal_path(settings))
+
+
+def dossier_path(settings: Settings, rollout: str) -> Path:
+    """Where the evidence bundle of *rollout* is written when it is over."""
+    return settings.state_dir / "bundles" / f"{rollout}.zip"
+
+
+def write_dossier(settings: Settings, rollout: str, path: Path | None = None) -> str:
+    """
+    Write the evidence bundle of *rollout* to *path*. Opens the journal by itself, so that any thread may do it.
+
+    Returns: the digest of the bundle.
+    Raises: StateError when there is no such rollout or the file cannot be written; UsageError when it is too large.
+    """
+    journal = open_journal(settings)
+    try:
+        files, meta = dossier_of(journal, rollout, settings.state_dir / "hooks", __version__)
+    finally:
+        journal.close()
+    return write_bundle(path or dossier_path(settings, rollout), files, meta)
 
 
 def station(settings: Settings, *, clock: Clock | None = None) -> Station:
@@ -168,6 +192,11 @@ def _stages_of(settings: Settings, preset_name: str | None = None) -> Plan:
 
 def _stage(stage: config.Stage) -> Stage:
     return Stage(round(stage.weight * 100), stage.soak, stage.max_soak, stage.approval)
+
+
+def config_sha256(settings: Settings) -> str:
+    """The hash of the configuration file, for the record; empty without a file."""
+    return hashlib.sha256(settings.file.read_bytes()).hexdigest() if settings.file else ""
 
 
 def judging_of(settings: Settings) -> dict[str, Any]:

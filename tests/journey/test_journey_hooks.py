@@ -62,5 +62,15 @@ def test_hooks_run_once_through_a_failure_a_kill_and_a_return(project: Any, load
         "before_stage 3 1 100",
         "on_rollback 3 1 100",
     ]
+    bundle = project.folder / ".golive" / "bundles" / "web-1.zip"
+    deadline = time.monotonic() + 60
+    while not bundle.exists():
+        assert time.monotonic() < deadline, "the evidence bundle is written when it is over"
+        time.sleep(0.05)
+    assert project.ok("verify", str(bundle)).endswith(": whole\n")
+    altered = bytearray(bundle.read_bytes())
+    altered[len(altered) // 2] ^= 1
+    (project.folder / "altered.zip").write_bytes(altered)
+    assert project.run("verify", "altered.zip").returncode == 3
     seen = load_report(load)
     assert (seen["dropped"], seen["failed"]) == (0, 0)

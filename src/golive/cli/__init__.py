@@ -34,6 +34,7 @@ VERBS = {
     "explain": "Say why a rollout decided what it did, from the journal.",
     "replay": "Run a recorded rollout under other settings, from the journal.",
     "backtest": "Run the SLO table over recorded evidence: when would it have fired?",
+    "bundle": "Put everything about a rollout into one file.",
     "verify": "Check that a journal or an evidence bundle is whole.",
     "check": "Run the gates: GO or NO-GO.",
     "attest": "Sign what only a person can say, bound to its evidence.",

@@ -19,7 +19,7 @@ from golive.rollout.machine import Phase
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import WEIGHT_MAX
 from golive.rollout.quarantine import LOOK_BACK, version_before
-from golive.wiring import hooks_of, judging_of, open_journal
+from golive.wiring import config_sha256, hooks_of, judging_of, open_journal
 
 
 @click.command(short_help="Put the version before this one back in service.")
@@ -50,6 +50,7 @@ def command(version: str | None, config_path: Path | None, environment: str | No
         "known": True,
         "note": "rollback",
         "judging": judging_of(settings),
+        "config_sha256": config_sha256(settings),
     }
     rollout = ask(settings, "ship", body)
     journal = open_journal(settings)

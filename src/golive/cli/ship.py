@@ -14,7 +14,7 @@ from golive.cli.viewing import deadline_of, view
 from golive.config import Settings
 from golive.errors import ExitCode
 from golive.rollout.ports import WEIGHT_MAX
-from golive.wiring import judging_of, open_journal, plan_of
+from golive.wiring import config_sha256, judging_of, open_journal, plan_of
 
 _PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
 """How long a ship waits for the rollout before it, by ``[rollout] when_busy``. Control-C withdraws it."""
@@ -66,6 +66,7 @@ def _request(
         "plan": msgspec.to_builtins(plan),
         "at_once": plan.stages[0].weight == WEIGHT_MAX,
         "judging": judging_of(settings),
+        "config_sha256": config_sha256(settings),
         "note": note,
         "force": force,
         "override": override,

@@ -18,8 +18,9 @@ from golive.cli.narrate import Narrator, traffic
 from golive.config import Settings
 from golive.errors import ExitCode, GoliveError, RefusedError, TimeoutExceededError, UnavailableError
 from golive.rollout.journal import Entry
+from golive.rollout.machine import FINAL
 from golive.rollout.processes import Process, alive, spawn
-from golive.wiring import Station, station
+from golive.wiring import Station, station, write_dossier
 
 DETACH_SECONDS = 200.0
 GATEWAY_LOOK_SECONDS = 0.25
@@ -58,7 +59,8 @@ async def _run(post: Station, first_version: str, *, keep: bool) -> None:
         await post.front.up()
         await post.front.listen()
         narrator = Narrator()
-        post.controller.entries = lambda entry: _tell(entry, narrator)
+        clerk = Clerk(post.settings)
+        post.controller.entries = lambda entry: _record(entry, narrator, clerk)
         await _serve(post, first_version, stop)
     finally:
         if not keep and _mine_to_stop(post):
@@ -128,6 +130,32 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
+
+
+def _record(entry: Entry, narrator: Narrator, clerk: Clerk) -> None:
+    _tell(entry, narrator)
+    if entry.phase in FINAL:
+        clerk.file(entry.rollout)
+
+
+class Clerk:
+    """Writes the evidence bundle of a rollout that is over, beside the controller's work. It can be written again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._filing: set[asyncio.Task[None]] = set()
+
+    def file(self, rollout: str) -> None:
+        """Begin. What goes wrong is told, and changes nothing."""
+        task = asyncio.create_task(self._file(rollout))
+        self._filing.add(task)
+        task.add_done_callback(self._filing.discard)
+
+    async def _file(self, rollout: str) -> None:
+        try:
+            await asyncio.to_thread(write_dossier, self.settings, rollout)
+        except GoliveError as error:
+            log.warning("no evidence bundle of %s: %s Try again with `golive bundle %s`.", rollout, error, rollout)
 
 
 def _tell(entry: Entry, narrator: Narrator) -> None:

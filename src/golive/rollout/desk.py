@@ -106,6 +106,7 @@ class Desk:
                 note=str(request.body.get("note", "")),
                 judging=dict(request.body.get("judging", {})),
                 override=override,
+                config_sha256=str(request.body.get("config_sha256", "")),
             )
         )
         self.controller.tell(ev.Ticked(at=state.started_at))  # wakes the loop, which begins the work

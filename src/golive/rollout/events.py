@@ -30,6 +30,7 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
     Attributes:
         judging: the SLO table and the judge's options as they were then, so that every verdict can be recomputed.
         override: why the freeze does not hold for this rollout; empty when it does.
+        config_sha256: of the golive.toml it was shipped with; empty without a file.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
     note: str = ""
     judging: dict[str, Any] = {}
     override: str = ""
+    config_sha256: str = ""
 
 
 class ControllerStarted(Event, frozen=True, kw_only=True, tag="controller_started"):

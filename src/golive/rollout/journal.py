@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,16 @@ class Entry(msgspec.Struct, frozen=True):
     stage: int
     weight: int
     reason: str
+    hash: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the journal as it is stored; *body* is the JSON that its hash was made of."""
+
+    seq: int
+    at: str
+    body: str
+    previous: str
     hash: str
 
 
@@ -197,16 +207,14 @@ class Journal:
         What is wrong with the record of *rollout*: a broken chain, an altered entry, a state that does not follow from
         the events. Empty when it is whole.
         """
-        faults = []
-        previous = GENESIS
+        return list(chain_faults(rollout, self.rows(rollout)))
+
+    def rows(self, rollout: str) -> Iterator[Row]:
+        """The entries of *rollout* as they are stored, oldest first."""
         query = "select seq, at, body, previous, hash from journal where rollout = ? order by seq"
-        for seq, at, body, claimed, digest in self._all(query, rollout):
-            if claimed != previous:
-                faults.append(f"entry {seq}: expected to follow {previous[:12]}, follows {claimed[:12]}")
-            if _digest(claimed, rollout, at, body) != digest:
-                faults.append(f"entry {seq}: its content does not match its hash")
-            previous = digest
-        return faults
+        with storage_errors(self.connection.path):
+            for row in self.connection.execute(query, (rollout,)):
+                yield Row(*row)
 
     def version_of_data(self) -> int:
         """Changes whenever another process has written to the file. Cheap."""
@@ -293,6 +301,26 @@ class _Body(msgspec.Struct, frozen=True):
 def _body(event: ev.AnyEvent, state: State) -> str:
     body = _Body(event, state.phase.value, state.stage, state.weight, state.reason)
     return msgspec.json.encode(body, order="deterministic").decode()
+
+
+def event_of(row: Row) -> ev.AnyEvent:
+    """
+    What happened, as *row* has it.
+
+    Raises: msgspec.DecodeError when it cannot be read.
+    """
+    return msgspec.json.decode(row.body, type=_Body).event
+
+
+def chain_faults(rollout: str, rows: Iterable[Row]) -> Iterator[str]:
+    """Where the chain of hashes of *rollout* is broken, one sentence each."""
+    previous = GENESIS
+    for row in rows:
+        if row.previous != previous:
+            yield f"entry {row.seq}: expected to follow {previous[:12]}, follows {row.previous[:12]}"
+        if _digest(row.previous, rollout, row.at, row.body) != row.hash:
+            yield f"entry {row.seq}: its content does not match its hash"
+        previous = row.hash
 
 
 def _entry(row: tuple[int, str, str, str, str]) -> Entry:
