@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from itertools import pairwise
 
 import msgspec
 import pytest
 
 from golive.rollout.hooks import POINTS, Hook
 from golive.rollout.machine import Phase
-from golive.testing.simulator import Faults, guarded_plan, random_faults, simulate, small_plan, with_hooks
+from golive.testing.simulator import Faults, Outcome, guarded_plan, random_faults, simulate, small_plan, with_hooks
 
 SEEDS = int(os.environ.get("GOLIVE_SEEDS", "2000"))
 CHUNK = 100
@@ -62,18 +63,24 @@ def test_a_kill_at_any_write_runs_no_hook_twice() -> None:
         assert killed.state.hooks_over == undisturbed.state.hooks_over, f"killed at write {write}"
 
 
+def steps(outcome: Outcome) -> list[int]:
+    """The weights the rollout went through, in order."""
+    return [entry.weight for before, entry in pairwise(outcome.entries) if entry.weight != before.weight]
+
+
 GOOD, BAD = Faults(), Faults(error_ratio=0.5)
 
 
 @pytest.mark.parametrize(("faults", "end"), [(GOOD, Phase.LIVE), (BAD, Phase.ROLLED_BACK)], ids=["good", "bad"])
-def test_a_kill_at_any_write_changes_nothing(faults: Faults, end: Phase) -> None:
+def test_f1_a_kill_at_any_write_changes_nothing(faults: Faults, end: Phase) -> None:
     """Killed before or after any single write, the controller's successor ends the rollout as if nothing had been."""
     undisturbed = simulate(1, faults)
     assert undisturbed.state.phase is end
     for write in range(1, undisturbed.kills + 1):
         killed = simulate(1, Faults(error_ratio=faults.error_ratio, kills=(write,)))
         assert killed.state.phase is end, f"killed at write {write}"
-        assert killed.state.weight == undisturbed.state.weight
+        assert (killed.state.weight, killed.state.split) == (undisturbed.state.weight, undisturbed.state.split)
+        assert steps(killed) == steps(undisturbed), f"killed at write {write}: the same steps, each once"
 
 
 def test_a_controller_killed_again_and_again_still_arrives() -> None:

@@ -26,7 +26,7 @@ from golive.rollout.commands import Command, Observe
 from golive.rollout.hooks import HookRunner
 from golive.rollout.journal import Entry, Journal
 from golive.rollout.lease import Lease
-from golive.rollout.machine import Phase, State, begin, decide, wanted
+from golive.rollout.machine import Phase, State, begin, decide, replay, wanted
 from golive.rollout.pace import Pace
 from golive.rollout.ports import Condition, Deployer, Evidence, FencedError, Gatekeeper, Health, Router, Sample, Split
 from golive.rollout.session import EVERY_ROUTE, JudgeMaker, Session
@@ -138,17 +138,44 @@ class Controller:
     async def _load(self, first_version: str) -> None:
         known = self.journal.service(self.service)
         if known is None:
+            await self._refuse_to_forget(first_version)
             await self.world.deployer.prepare(first_version)
             self.journal.adopt(self.service, first_version, self.clock.now())
         self.current = known.version if known else first_version
         stored = self.journal.active(self.service)
         if stored is not None:
+            self._refuse_an_altered_record(stored[0])
             self.state, judge = stored
             self.current = self.state.stable
             if judge is not None:
                 self.session = Session.restore(
                     judge, self.state, self.judges, self._routes_of(self.state), len(self.evidence.bounds)
                 )
+
+    async def _refuse_to_forget(self, first_version: str) -> None:
+        """A journal that was lost is not a service that is new: whatever the gateway serves stays where it is."""
+        try:
+            seen = await self.world.router.observe()
+        except GoliveError:
+            return  # no gateway, or none that ever had a split: nobody is served by anything
+        if seen is not None and seen.stable != first_version:
+            raise StateError(
+                f"{self.journal.connection.path}: expected the record of {self.service}, which the gateway serves as "
+                f"{seen}; the journal has none. Restore it, or begin anew with `golive up --version {seen.stable}`. "
+                "Traffic is untouched."
+            )
+
+    def _refuse_an_altered_record(self, state: State) -> None:
+        """Nothing is decided on a record that does not hold together."""
+        faults = self.journal.verify(state.id)
+        if not faults and replay([entry.event for entry in self.journal.entries(state.id)]) != state:
+            faults = ["the events do not lead to the stored state"]
+        if faults:
+            raise StateError(
+                f"{self.journal.connection.path}: expected a whole record of rollout {state.id}, got: {faults[0]}. "
+                f"Restore the file, or move it aside and begin anew with `golive up --version {state.stable}`. "
+                "Traffic is untouched."
+            )
 
     async def _lower_what_is_down(self, state: State) -> None:
         """No traffic for a candidate that has to be started again first; it gets its share back when it is ready."""
@@ -322,7 +349,7 @@ class Controller:
             seen = await self.world.router.observe()
         except GoliveError:
             return
-        if seen is not None and state is self.state and seen != state.split:
+        if seen is not None and state is self.state and not _same_traffic(seen, state.split):
             self.tell(ev.Drifted(at=self.clock.now(), split=seen))
 
     # ---- health
@@ -361,6 +388,13 @@ class Controller:
         if busy is None or busy.done():
             log.warning("%s died; starting it again", version)
             self._revivals[version] = asyncio.create_task(self._revive_quietly(version))
+
+
+def _same_traffic(seen: Split, wanted: Split) -> bool:
+    """A candidate without traffic is the same whether the gateway knows it already or not."""
+    if seen.weight == wanted.weight == 0:
+        return seen.stable == wanted.stable
+    return seen == wanted
 
 
 def _first(errors: BaseExceptionGroup[GoliveError]) -> GoliveError:

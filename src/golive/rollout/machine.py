@@ -41,6 +41,12 @@ from golive.rollout.state import State as State
 from golive.rollout.state import WaitingFor as WaitingFor
 from golive.timing import format_duration, format_instant
 
+FLAPS_MAX, FLAPS_WITHIN = 20, timedelta(minutes=10)
+"""
+From good to bad every half minute is a version that never works for long. One bad probe in a hundred, twelve within the
+time at the default interval, may be a network and stays below it.
+"""
+
 
 def begin(event: ev.Started) -> tuple[State, tuple[Command, ...]]:
     """The first state of a rollout, and what to do first."""
@@ -335,11 +341,26 @@ def _probed(state: State, event: ev.Probed) -> State:
     if event.version != state.candidate:
         return state
     failed = 0 if event.healthy else state.failed_probes + 1
-    state = replace(state, failed_probes=failed, candidate_alive=not event.dead)
-    if state.phase in EXPOSED and (event.dead or failed >= state.plan.failed_probes_max):
-        what = "died" if event.dead else f"failed {failed} probes in a row"
+    flaps = (*state.flaps, event.at)[-FLAPS_MAX:] if failed == 1 else state.flaps
+    state = replace(state, failed_probes=failed, flaps=flaps, candidate_alive=not event.dead)
+    what = _fuse_blown(state, event)
+    if state.phase in EXPOSED and what:
         return _roll_back(state, event.at, f"{state.candidate} {what}: {event.reason}", "golive")
     return state
+
+
+def _fuse_blown(state: State, event: ev.Probed) -> str:
+    """
+    Why the candidate is no version to send people to, without statistics. Becoming ready again and again is no
+    progress: what flaps never fails three probes in a row and would stay for ever.
+    """
+    if event.dead:
+        return "died"
+    if state.failed_probes >= state.plan.failed_probes_max:
+        return f"failed {state.failed_probes} probes in a row"
+    if state.failed_probes and len(state.flaps) == FLAPS_MAX and event.at - state.flaps[0] <= FLAPS_WITHIN:
+        return f"went from ready to unready {FLAPS_MAX} times within {format_duration(FLAPS_WITHIN)}"
+    return ""
 
 
 def _removed(state: State, event: ev.Removed) -> State:

@@ -64,7 +64,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         frozen_until: the end of the freeze that keeps the next stage waiting.
         approved_stage: the highest stage a group agreed to enter.
         settled_stage: the highest stage a human let pass without enough evidence.
-        failed_probes: bad probes of the candidate in a row.
+        failed_probes: bad probes of the candidate in a row; *flaps*: when it last went from good to bad, the newest
+            FLAPS_MAX of them.
         no_go: a gate refused the candidate before it had traffic.
         hook: the call that runs, or is asked about while waiting; *hooks_over*: those that need not run any more.
         removed: the version that was to go is gone; the rollout is over when its last hook is.
@@ -96,6 +97,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     stable_healthy: bool = True
     candidate_alive: bool = True
     failed_probes: int = 0
+    flaps: tuple[datetime, ...] = ()
     no_go: bool = False
     hook: HookCall | None = None
     hooks_over: tuple[HookCall, ...] = ()

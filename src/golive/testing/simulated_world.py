@@ -157,6 +157,7 @@ class World:
         self.alive: dict[str, float] = {}
         self.revived: set[str] = set()
         self.counts = {OLD: [0, 0], NEW: [0, 0]}
+        self.rate = 20.0
         self.epoch = 0
         self.frozen: Sample | None = None
         self.counted_at = 0.0
@@ -187,9 +188,9 @@ class World:
     # ---- traffic
 
     def count(self) -> None:
-        """Let the requests since the last look happen: 20 a second, split as the gateway has it."""
+        """Let the requests since the last look happen, *rate* a second, split as the gateway has it."""
         seconds, self.counted_at = self.now() - self.counted_at, self.now()
-        total = int(20 * seconds)
+        total = int(self.rate * seconds)
         share = self.split.weight / 10_000 if self.split.candidate == NEW else float(self.split.stable == NEW)
         for version, requests in ((NEW, round(total * share)), (OLD, total - round(total * share))):
             ratio = self.faults.error_ratio if version == NEW else 0.002
