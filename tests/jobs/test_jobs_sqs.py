@@ -105,13 +105,6 @@ class TestSqsFifoTransport(TestSqsTransport):
 
     suffix = ".fifo"
 
-    async def test_what_is_not_due_is_told_later_or_left_to_the_reconciler(self, transport: Transport) -> None:
-        """A FIFO queue cannot delay single messages: all of it is the reconciler's."""
-        from golive.testing.jobs_transports import waiting
-
-        await transport.ring([waiting(delay_seconds=3.0)])
-        assert await self.told(transport) == []
-
     async def test_the_jobs_of_a_tenant_come_in_order(self, transport: SqsTransport) -> None:
         """One after the other; another tenant's do not wait for them."""
         from golive.testing.jobs_transports import waiting

@@ -60,6 +60,8 @@ class SqsTransport:
         parsed = parse(address, "jobs.transport")
         self._name = parsed.name
         self._fifo = self._name.endswith(".fifo")
+        if self._fifo:  # it delays all of its messages or none
+            self.capabilities = self.capabilities - {TransportCapability.DELAYS}
         self._client = AwsClient("sqs", parsed)
         self._urls: dict[str, str] = {}
         self._graves: dict[str, str | None] = {}
@@ -78,7 +80,7 @@ class SqsTransport:
         due, now = defaultdict[str, list[dict[str, Any]]](list), time.time()
         for job in jobs:
             delay = max(0, round(job.run_at - now))
-            if delay > (0 if self._fifo else DELAY_SECONDS_MAX):  # a FIFO queue delays all or none
+            if delay > (0 if self._fifo else DELAY_SECONDS_MAX):
                 continue
             message = Message(job.id, job.kind, job.queue)
             due[job.queue].append(self._entry(message, job.tenant, delay))
