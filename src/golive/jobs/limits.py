@@ -8,7 +8,8 @@ store says what is due, what runs and how full the buckets are; :func:`choose` s
                                       no: the job stays where it is, and nothing is held against it
 
 Order: a queue that is not fair goes by priority and age. A fair one goes by how many jobs of the tenant run already
-(fewest first), then by priority and age, so that a tenant with a million jobs waits behind its own.
+(fewest first), then by priority and age, so that a tenant with a million jobs waits behind its own. Of very many
+tenants a claim looks at some, in turns.
 
 A bucket is GCRA: one number, the moment at which it would be full again. It gives *burst* tokens at once and
 *per_second* in the long run, over all workers, whatever their number.
@@ -24,8 +25,9 @@ from typing import NamedTuple
 
 import msgspec
 
-#: Tenants one claim looks at; a claim of a queue with more of them goes on where the last one ended.
-TENANTS_MAX = 500
+#: Tenants one claim looks at, so many for each job it wants and so many at least; a claim of a queue with more of them
+#: goes on where the last one ended.
+TENANTS_PER_JOB, TENANTS_MIN, TENANTS_MAX = 4, 50, 500
 
 
 class Bucket(msgspec.Struct, frozen=True):
@@ -92,7 +94,12 @@ def spend(bucket: Bucket, full_at: float, now: float, count: int) -> float:
 
 def per_tenant(limit: int, tenants: int) -> int:
     """How many of each tenant's first jobs a store shows to :func:`choose`: enough to fill *limit*, bounded."""
-    return min(limit, 10 + 2 * limit // max(tenants, 1))
+    return min(limit, 2 + 2 * limit // max(tenants, 1))
+
+
+def tenants_max(limit: int) -> int:
+    """How many tenants a claim of *limit* jobs looks at."""
+    return min(TENANTS_MAX, max(TENANTS_MIN, TENANTS_PER_JOB * limit))
 
 
 def choose(

@@ -16,7 +16,7 @@ from golive.jobs.machine import Event
 from golive.jobs.model import Claim, Demand
 from golive.jobs.ports import JobStore
 from golive.jobs.split import Split, bucket
-from golive.testing.jobs import LEASE, new_job, settlement
+from golive.testing.jobs import LEASE, new_job, settlement, submit_all
 
 
 async def claim_within(
@@ -65,6 +65,14 @@ class LimitsContract:
         await store.settle([settlement(each) for each in first if each.tenant == "b"])
         assert [each.tenant for each in await claim_within(store, Limits(fair=True), 1)] == ["b"]
         assert len(await claim_within(store, Limits(fair=True), 50)) == 29
+
+    async def test_every_one_of_many_tenants_gets_its_turn(self, store: JobStore) -> None:
+        """More of them than one claim looks at: the next claim goes on with the others."""
+        await submit_all(store, [new_job(tenant=f"t{number % 120:03}") for number in range(240)])
+        seen = Counter[str]()
+        for _ in range(18):
+            seen.update(each.tenant for each in await claim_within(store, Limits(fair=True), 10))
+        assert len(seen) == 120
 
     async def test_within_a_tenant_priority_then_age_decides(self, store: JobStore) -> None:
         """Across kinds, too."""

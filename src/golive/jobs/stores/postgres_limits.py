@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from golive.jobs.limits import NO_LIMITS, TENANTS_MAX, Due, Limits, choose, per_tenant
+from golive.jobs.limits import NO_LIMITS, Due, Limits, choose, per_tenant, tenants_max
 from golive.jobs.model import Demand
 from golive.jobs.split import Split, shut_out
 
@@ -104,19 +104,19 @@ class LimitedClaims:
         asked = (demand.queue, demand.kind, *rule)
         if not limits.by_tenant:
             return [Due(*row) for row in await connection.fetch(self._first, *asked, most)]
-        tenants = await self._tenants_of(connection, demand)
+        tenants = await self._tenants_of(connection, demand, tenants_max(most))
         each = per_tenant(most, len(tenants) + 1)
         return [Due(*row) for row in await connection.fetch(self._first_of_each, *asked, each, tenants)]
 
-    async def _tenants_of(self, connection: Any, demand: Demand) -> list[str]:
-        """At most TENANTS_MAX of those with pending jobs, going on where the last claim ended if there are more."""
+    async def _tenants_of(self, connection: Any, demand: Demand, most: int) -> list[str]:
+        """At most *most* of those with pending jobs, going on where the last claim ended if there are more."""
         queue_and_kind = (demand.queue, demand.kind)
         start = self._went_on_from.pop(queue_and_kind, "")
-        rows = await connection.fetch(self._tenants, *queue_and_kind, start, TENANTS_MAX)
+        rows = await connection.fetch(self._tenants, *queue_and_kind, start, most)
         found = [row[0] for row in rows]
-        if len(found) == TENANTS_MAX:
+        if len(found) == most:
             self._went_on_from[queue_and_kind] = found[-1]
         elif start:
-            rows = await connection.fetch(self._tenants, *queue_and_kind, "", TENANTS_MAX - len(found))
+            rows = await connection.fetch(self._tenants, *queue_and_kind, "", most - len(found))
             found = list(dict.fromkeys([*found, *(row[0] for row in rows)]))
         return found

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from golive.db.sqlite import Connection
-from golive.jobs.limits import NO_LIMITS, TENANTS_MAX, Choice, Due, choose, per_tenant
+from golive.jobs.limits import NO_LIMITS, Choice, Due, choose, per_tenant, tenants_max
 from golive.jobs.model import Demand
 
 NAMELESS_MAX = 1000
@@ -68,17 +68,17 @@ class LimitedClaims:
         if not (demand.limits and demand.limits.by_tenant):
             yield from _seen(connection, self._first.replace("$mine", mine), (*arguments, most))
             return
-        tenants = self._tenants(connection, demand.queue, demand.kind)
+        tenants = self._tenants(connection, demand.queue, demand.kind, tenants_max(most))
         each = per_tenant(most, len(tenants) + 1)
         for tenant in tenants:
             yield from _seen(connection, self._first_of.replace("$mine", mine), (*arguments, tenant, each))
         yield from _seen(connection, self._nameless.replace("$mine", mine), (*arguments, each))
 
-    def _tenants(self, connection: Connection, queue: str, kind: str) -> list[str]:
-        """At most TENANTS_MAX of those with pending jobs, going on where the last claim ended if there are more."""
+    def _tenants(self, connection: Connection, queue: str, kind: str, most: int) -> list[str]:
+        """At most *most* of those with pending jobs, going on where the last claim ended if there are more."""
         found, last, start = list[str](), self._went_on_from.pop((queue, kind), ""), ""
         start = last
-        while len(found) < TENANTS_MAX:
+        while len(found) < most:
             row = connection.execute(self._next_tenant, (queue, kind, last)).fetchone()
             if row is None and start:
                 last, start = "", ""  # once around; what was seen on the first leg is seen again at worst
