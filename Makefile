@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates
+.PHONY: demo test check bench bench-chassis bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -41,6 +41,9 @@ chaos-jobs: .venv/dev.stamp  ## 100,000 jobs while server, worker, PostgreSQL an
 
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
+
+simulate-judge: .venv/dev.stamp  ## Every bar of the verdict: a thousand whole rollouts a cell (about twenty minutes)
+	$(BIN)/python benchmarks/simulate_judge.py
 
 compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about a minute)
 	$(BIN)/python benchmarks/compare_judges.py

@@ -60,6 +60,17 @@ class Clumping:
         phi = (PRIOR_EVENTS * PRIOR_PHI + self.squares[row]) / (PRIOR_EVENTS + self.events[row])
         return min(phi, PHI_MAX) if phi > PHI_NOISE else 1.0
 
+    def cautious_factor(self, row: int) -> float:
+        """
+        Two standard errors above :meth:`factor` where there are clumps: blame has to survive an estimate too low.
+
+        Of e events in clumps of phi some e / phi are seen, and a variance over mean from m of them errs by sqrt(2 / m).
+        Below 2, where there may be no clumps at all, only a part of that is added.
+        """
+        phi = self.factor(row)
+        error = phi * math.sqrt(2 * phi / (PRIOR_EVENTS + self.events[row]))
+        return min(phi + 2 * error * min(phi - 1.0, 1.0), PHI_MAX)
+
     def _add(self, events: Sequence[float], exposure: Sequence[float]) -> None:
         self.now[0] = [held + new for held, new in zip(self.now[0], events, strict=True)]
         self.now[1] = [held + new for held, new in zip(self.now[1], exposure, strict=True)]

@@ -157,7 +157,7 @@ class JudgeBatch:
         phi = self._phi()
         incident = self.baseline.incident(phi)
         warm = stage_age < self.options.warm_up_s + 1e-9
-        self._bet(t, (c, n_c, b, n_s), phi, incident, warm)
+        self._bet(t, (c, n_c, b, n_s), self._phi(cautious=True), incident, warm)
         self._prove(t, (c, n_c, b, n_s), phi, incident, warm)
         alone = weight >= 1.0
         self.baseline.learn(b, n_s, seconds, ~incident)
@@ -169,8 +169,8 @@ class JudgeBatch:
         """Go on with the *chosen* rollouts only (a mask); the others have come to their end."""
         keep(self, chosen)
 
-    def _phi(self) -> Array:
-        phi = self.clumping.factor()
+    def _phi(self, *, cautious: bool = False) -> Array:
+        phi = self.clumping.cautious_factor() if cautious else self.clumping.factor()
         phi[:, 1 : self.fixed] = np.maximum(phi[:, 1 : self.fixed], phi[:, :1])
         return phi
 

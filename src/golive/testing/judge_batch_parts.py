@@ -241,6 +241,11 @@ class Clumping:
         phi = (clump.PRIOR_EVENTS * clump.PRIOR_PHI + self.squares) / (clump.PRIOR_EVENTS + self.events)
         return np.where(phi > clump.PHI_NOISE, np.minimum(phi, clump.PHI_MAX), 1.0)
 
+    def cautious_factor(self) -> Array:
+        phi = self.factor()
+        error = phi * np.sqrt(2 * phi / (clump.PRIOR_EVENTS + self.events))
+        return np.minimum(phi + 2 * error * np.minimum(phi - 1.0, 1.0), clump.PHI_MAX)
+
     def learn(self, events: Array, exposure: Array, seconds: float) -> None:
         self.now = (self.now[0] + events, self.now[1] + exposure)
         self.age_s += seconds

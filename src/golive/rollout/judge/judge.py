@@ -127,7 +127,8 @@ class Judge:
         incident = [self._baseline.incident(row, phi[row]) for row in rows]
         warm = tick.stage_age < self.options.warm_up_s + 1e-9
         usual = [self._baseline.cautious_rate(row) for row in rows]
-        self._regression.observe(t, counts, phi, usual, incident, warm=warm, alone=tick.weight >= 1.0)
+        blame = self._phi(cautious=True)
+        self._regression.observe(t, counts, blame, usual, incident, warm=warm, alone=tick.weight >= 1.0)
         self._prove(t, counts, phi, incident, warm=warm)
         self._baseline.learn(*stable, tick.seconds, [not each for each in incident])
         self._baseline.accept(row for row, line in enumerate(self._lines) if line.kind == "tail")
@@ -201,9 +202,10 @@ class Judge:
         self._baseline = Baseline(rows)
         self._clumping = Clumping(rows, min(CLUMP_S, max(self.options.burst_s / 3, self.tick_s)))
 
-    def _phi(self) -> list[float]:
+    def _phi(self, *, cautious: bool = False) -> list[float]:
         """Clumping of every line; units are counted once each, and a route clumps at least like the total."""
-        phi = [self._clumping.factor(row) for row in range(len(self._lines) + len(self._own))]
+        factor = self._clumping.cautious_factor if cautious else self._clumping.factor
+        phi = [factor(row) for row in range(len(self._lines) + len(self._own))]
         phi = [
             max(own, phi[0]) if line.kind == "route" else own for own, line in zip(phi, self._lines, strict=False)
         ] + phi[len(self._lines) :]
