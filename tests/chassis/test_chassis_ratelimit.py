@@ -213,3 +213,22 @@ def test_a_proxy_that_is_no_network_refuses_the_start():
     """``*`` would believe everybody."""
     with pytest.raises(ConfigError, match="TRUSTED_PROXIES: expected an address or network"):
         Chassis.from_env({"TRUSTED_PROXIES": "*"})
+
+
+async def test_a_key_function_that_raises_is_a_500_with_an_id_and_takes_no_place(call, keep_log):
+    """A mistake of the application before its handler is answered like one inside it."""
+    chassis = Chassis(ChassisSettings(access_log=False))
+    lines = keep_log(chassis)
+    app = FastAPI()
+
+    @app.get("/x")
+    @chassis.limit("5/minute", by=lambda scope: scope["no such member"])
+    async def limited():
+        return 1
+
+    answer = await call(chassis.wrap(app), path="/x")
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert chassis.lifecycle.in_flight == 0
+    assert [line["error"] for line in lines if line["event"] == "unhandled_exception"] == ["KeyError"]
+    chassis.stop_background()

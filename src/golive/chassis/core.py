@@ -123,9 +123,13 @@ class Core:
         if refusal is None and (found is not None or chassis.auth.active or chassis.rates.everywhere is not None):
             try:
                 refusal = await self._refusal(exchange, found)
-            except BaseException:
+            except BaseException as error:  # ours, or of a key function of the app: an answer like any other
                 lifecycle.in_flight -= 1
-                raise
+                await exchange.failed(error)
+                exchange.finish()
+                if not isinstance(error, Exception):
+                    raise
+                return
         if refusal is not None:
             lifecycle.in_flight -= 1  # a refused upload that is still being read takes nobody's place
             await self._refuse(exchange, refusal, receive)

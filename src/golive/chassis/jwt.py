@@ -17,6 +17,8 @@ import msgspec
 
 #: RFC 7518, section 3.2: a key at least as long as the hash.
 SECRET_BYTES_MIN = 32
+#: The year 5138; a number beyond it is no time, and may be too long to be a float.
+_TIME_MAX = 10**11
 #: No honest token is longer; checked before any work is done on it.
 TOKEN_LENGTH_MAX = 8192
 
@@ -124,6 +126,6 @@ def _time(claims: dict[str, Any], name: str, *, required: bool) -> float:
     value = claims.get(name)
     if value is None and not required:
         return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _TIME_MAX:
         raise TokenError(f"the token has no usable {name}")
     return float(value)
