@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge
+.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -29,6 +29,9 @@ bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratio
 
 bench-chassis: .venv/dev.stamp .venv/bench-chassis.stamp  ## The chassis beside nothing and beside the stack people assemble today (a minute)
 	$(BIN)/python benchmarks/bench_chassis.py --hold
+
+prove-once: .venv/dev.stamp  ## Ten thousand rounds of five equal requests on four processes, one killed every hundred (ten minutes)
+	$(BIN)/python benchmarks/ingest_rounds.py
 
 bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside eight other systems on one PostgreSQL and one Valkey (about ten minutes)
 	$(BIN)/python benchmarks/bench_jobs.py

@@ -7,8 +7,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -189,3 +192,12 @@ def test_keys_of_one_process_are_refused_for_several(start):
     service = start(source, "--workers", "2", GOLIVE_CHASSIS_BOOT_LINGER="0s")
     assert service.wait() == 2
     assert "expected a store that all workers share, got memory, for /orders" in service.stderr()
+
+
+def test_equal_requests_run_once_on_four_processes_that_are_killed_in_between():
+    """The short form of `make prove-once`: the document's load, and forty rounds with two workers killed."""
+    script = Path(__file__).parents[2] / "benchmarks" / "ingest_rounds.py"
+    options = ["--rounds", "40", "--kill-every", "20"]
+    done = subprocess.run([sys.executable, str(script), *options], capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 workers killed" in done.stdout
