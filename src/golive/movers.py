@@ -196,7 +196,7 @@ def _front(settings: Settings, routes: tuple[str, ...]) -> Front:
     gateway, tap, store, url = None, None, None, service_environ(settings)["GOLIVE_JOBS_URL"]
     if settings.moves != "jobs":
         gateway = EnvoyGateway(settings.state_dir / "gateway", gateway_settings(settings))
-        tap = RequestTap(gateway, routes)
+        tap = RequestTap(gateway, routes, BOUNDS)
     if settings.moves != "requests":
         store = store_for(url, settings.jobs.table)
     return Front(gateway, tap, store, url)

@@ -305,3 +305,22 @@ async def test_whoever_is_not_envoy_does_no_harm(tmp_path: Path):
         assert tap.accounts == {}
     finally:
         await tap.close()
+
+
+async def test_the_latency_of_a_declared_route_is_counted_apart(tapped: EnvoyWorld):
+    """Into the judge's buckets, for routes that were declared and no other; without bounds nothing is."""
+    tap = RequestTap(tapped.gateway, ["GET /sleep", "GET /health"], bounds=(0.05, 0.2, 1.0))
+    await tap.open()
+    client = tapped.client()
+    try:
+        for path in ("/sleep?0.1", "/sleep?0.1", "/sleep?0", "/"):
+            await client.get(path)
+        account = await _heard(tap, 4)
+        counts = account.latency["GET /sleep"]
+        assert account.latency.keys() == {"GET /sleep"}
+        assert (sum(counts), counts[0] <= 1, sum(counts[1:]) >= 2) == (3, True, True)
+        sample = await EnvoyEvidence(tapped.gateway, tap=tap).sample()
+        assert sample.arms["v2"].latency_by_route == {"GET /sleep": counts}
+    finally:
+        await client.close()
+        await tap.close()

@@ -25,7 +25,7 @@ def _state() -> State:
 
 
 def _session() -> Session:
-    return Session(SimpleJudge(), T0, ROUTES, bounds=1)
+    return Session(SimpleJudge(), T0, ROUTES, bounds=(1.0,))
 
 
 def _sample(second: int, count: int, *, epoch: str = "a", units: int | None = None, **arms: Any) -> Sample:
@@ -70,7 +70,7 @@ def test_counters_go_on_over_a_restart_of_whoever_counts():
         seen = session.snapshot(state, _sample(second, count, epoch=epoch))
         totals.append(seen.requests[1][0])
         session = Session.restore(
-            msgspec.json.decode(msgspec.json.encode(session.to_dict())), state, SimpleJudge.make, ROUTES, 1
+            msgspec.json.decode(msgspec.json.encode(session.to_dict())), state, SimpleJudge.make, ROUTES, (1.0,)
         )
     assert totals == [100, 110, 110, 130, 130, 131]
 
@@ -116,3 +116,36 @@ def test_levels_reach_the_judge_under_the_names_of_the_rows():
     }
     assert _session().snapshot(state, Sample(T0, "a", arms)).values == ({"worker_memory_ratio": 0.5}, {})
     assert _session().snapshot(_state(), Sample(T0, "a", arms)).values is None
+
+
+ORDERS = {"orders_latency_p95": {"target": "< 500ms", "alert_if": "> 1s", "route": "POST /work"}}
+
+
+def _timed(fast: int, slow: int) -> ArmSample:
+    return ArmSample({"POST /work": fast + slow}, {}, [fast, slow], latency_by_route={"POST /work": [fast, slow]})
+
+
+def test_the_latency_of_a_route_reaches_the_judge_as_slow_ones_of_all():
+    """Under the name of the row; a version without a request there has none; over restarts it goes on."""
+    state = msgspec.structs.replace(_state(), judging={"slo": ORDERS})
+    session = _session()
+    first = session.snapshot(state, Sample(T0, "a", {"v1": _timed(90, 10), "v2": ArmSample({}, {}, [0, 0])}))
+    assert first.values == ({"orders_latency_p95": [10, 100]}, {})
+    session.snapshot(state, Sample(T0, "b", {"v1": _timed(5, 1), "v2": _timed(0, 0)}))
+    after = session.snapshot(state, Sample(T0, "b", {"v1": _timed(7, 2), "v2": _timed(3, 0)}))
+    assert after.values == ({"orders_latency_p95": [11, 103]}, {"orders_latency_p95": [0, 3]})
+
+
+def test_a_thread_stored_before_there_were_such_rows_goes_on():
+    """A controller of a newer golive takes over in the middle: what is new begins then, the rest is as it was."""
+    state, old = _state(), _session()
+    arms = {"v1": _timed(90, 10), "v2": _timed(9, 1)}
+    old.snapshot(state, Sample(T0, "a", arms))
+    stored = old.to_dict()
+    newer = msgspec.structs.replace(state, judging={"slo": ORDERS})
+    session = Session.restore(stored, newer, lambda _state, _stored: SimpleJudge(), ROUTES, (1.0,))
+    again = {"v1": _timed(93, 11), "v2": _timed(9, 1)}
+    seen = session.snapshot(newer, Sample(T0, "a", arms))
+    assert (seen.requests, seen.values) == (((100, 0), (10, 0)), None)
+    seen = session.snapshot(newer, Sample(T0, "a", again))
+    assert (seen.requests, seen.values) == (((104, 0), (10, 0)), ({"orders_latency_p95": [1, 4]}, {}))

@@ -29,7 +29,7 @@ def read_prometheus(name: str, source: str, label: str, into: Recording) -> None
     """
     remote = source.startswith(("http://", "https://"))
     text = _fetched(source) if remote else _file(source)
-    place = _without_password(source) if remote else source
+    place = _address(source) if remote else source
     for version, points in series_in(text, place, label):
         into.add(name, version, points, place)
     into.sources.append(place)
@@ -102,7 +102,7 @@ def _file(path: str) -> str:
 
 
 def _fetched(url: str) -> str:
-    place = _without_password(url)
+    place = _address(url)
     try:
         with urllib.request.urlopen(url, timeout=URL_SECONDS) as answer:  # noqa: S310 - http(s) only, checked above
             body: bytes = answer.read(BYTES_MAX + 1)
@@ -115,6 +115,6 @@ def _fetched(url: str) -> str:
     return body.decode(errors="replace")
 
 
-def _without_password(url: str) -> str:
+def _address(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -149,7 +149,7 @@ class Controller:
             self.current = self.state.stable
             if judge is not None:
                 self.session = Session.restore(
-                    judge, self.state, self.judges, self._routes_of(self.state), len(self.evidence.bounds)
+                    judge, self.state, self.judges, self._routes_of(self.state), self.evidence.bounds
                 )
 
     async def _refuse_to_forget(self, first_version: str) -> None:
@@ -300,7 +300,7 @@ class Controller:
 
     def _open_session(self, state: State) -> None:
         if self.session is None and state.stage >= 0:
-            bounds = len(self.evidence.bounds)
+            bounds = self.evidence.bounds
             self.session = Session(self.judges(state, None), state.entered_at, self._routes_of(state), bounds)
             self.session.teach(state, self._history)
             self._decide(ev.Taught(at=self.clock.now(), session=self.session.to_dict()))

@@ -79,6 +79,7 @@ class ArmSample(msgspec.Struct, frozen=True):
         errors: of these, the failed ones (5xx, and no answer at all), same keys.
         latency: requests by duration, one count per bucket of :attr:`Evidence.bounds` plus one above the last bound;
             not cumulated over buckets. Requests that ran into the gateway's time-out count in the last bucket.
+        latency_by_route: the same by declared route, where the source tells routes apart.
         active: requests in flight now.
         healthy: whether the gateway's own health check finds the version fit for traffic; None when it has not looked.
         units: clients that had not failed lately, on any version, each counted once per reading, of all routes; None
@@ -97,6 +98,7 @@ class ArmSample(msgspec.Struct, frozen=True):
     bad_units: int | None = None
     jobs: dict[str, JobCounts] | None = None
     levels: dict[str, float] = {}
+    latency_by_route: dict[str, list[int]] = {}
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -57,7 +57,7 @@ def recompute(entries: Iterable[Entry], maker: JudgeMaker) -> Iterator[Recompute
 
 
 def _session(event: ev.Taught, state: State, maker: JudgeMaker) -> Session:
-    return Session.restore(event.session, state, maker, (), 0)  # snapshots come whole from the journal
+    return Session.restore(event.session, state, maker, (), ())  # snapshots come whole from the journal
 
 
 def _differences(recorded: ev.Verdict, now: ev.Verdict) -> Iterator[str]:

@@ -123,7 +123,7 @@ def _looks(
         event = entry.event
         if isinstance(event, ev.Taught):
             judge, note = _taught(event.session.get("judge", {}), state, maker)
-            session = Session(judge, parse_instant(event.session["began_at"]), (), 0)
+            session = Session(judge, parse_instant(event.session["began_at"]), (), ())
             notes += [note] if note and note not in notes else []
         elif isinstance(event, ev.Verdict) and event.evidence is not None and session is not None:
             snapshot = msgspec.convert(event.evidence, Snapshot)

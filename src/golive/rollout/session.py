@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from golive.rollout import events as ev
 from golive.rollout.machine import State
 from golive.rollout.ports import WEIGHT_MAX, ArmSample, Sample
+from golive.slo.condition import parse_condition
 from golive.slo.indicators import indicator_of
+from golive.slo.tails import limit_cut
 from golive.timing import format_instant, parse_instant
 
 EVERY_ROUTE = "*"
@@ -115,11 +117,12 @@ class Session:
         history: samples of stable from before, oldest first; they teach the judge what is normal.
     """
 
-    def __init__(self, judge: Judging, began_at: datetime, routes: Sequence[str], bounds: int) -> None:
+    def __init__(self, judge: Judging, began_at: datetime, routes: Sequence[str], bounds: Sequence[float]) -> None:
         self.judge = judge
         self.began_at = began_at
         self.routes = tuple(routes) or (EVERY_ROUTE,)
-        self.buckets = bounds + 1
+        self.bounds = tuple(bounds)
+        self.buckets = len(self.bounds) + 1
         self.units: bool | None = None
         self.thread = Thread()
 
@@ -168,7 +171,8 @@ class Session:
     def snapshot(self, state: State, sample: Sample, *, before: bool = False) -> Snapshot:
         """*sample* as the judge reads it."""
         arms = (sample.arms.get(state.stable), None if before else sample.arms.get(state.candidate))
-        counts = self.thread.go_on(sample.epoch, [self._counts(arm) for arm in arms])
+        slow = _slow_rows(state)
+        counts = self.thread.go_on(sample.epoch, [self._counts(arm, slow) for arm in arms])
         stable, candidate = counts
         return Snapshot(
             t=(sample.at - self.began_at).total_seconds(),
@@ -179,13 +183,14 @@ class Session:
             errors=(stable[self._errors], candidate[self._errors]),
             latency=(stable[self._latency], candidate[self._latency]),
             epoch=sample.epoch,
-            units=(stable[-2], candidate[-2]) if self.units else None,
-            bad_units=(stable[-1], candidate[-1]) if self.units else None,
+            units=(stable[self._units], candidate[self._units]) if self.units else None,
+            bad_units=(stable[self._units + 1], candidate[self._units + 1]) if self.units else None,
             jobs=_jobs(arms[0], sample.arms.get(state.candidate), before=before),
-            values=_values(state, arms),
+            values=_values(state, arms, [self._pairs(row, slow) for row in counts]),
         )
 
-    # Where the counters of one version are in its row of numbers: requests, errors, latency, units, bad units.
+    # Where the counters of one version are in its row of numbers: requests, errors, latency, units, bad units, and a
+    # pair for each row about the latency of one route: slow ones, and all.
 
     @property
     def _requests(self) -> slice:
@@ -197,13 +202,24 @@ class Session:
 
     @property
     def _latency(self) -> slice:
-        return slice(2 * len(self.routes), -2)
+        return slice(2 * len(self.routes), self._units)
 
-    def _counts(self, arm: ArmSample | None) -> tuple[int, ...]:
+    @property
+    def _units(self) -> int:
+        return 2 * len(self.routes) + self.buckets
+
+    def _counts(self, arm: ArmSample | None, slow: Sequence[SlowRow]) -> tuple[int, ...]:
         if arm is None:
-            return (0,) * (2 * len(self.routes) + self.buckets + 2)
+            return (0,) * (self._units + 2 + 2 * len(slow))
         by_route = (*self._by_route(arm.requests), *self._by_route(arm.errors))
-        return (*by_route, *arm.latency, arm.units or 0, arm.bad_units or 0)
+        pairs = [number for row in slow for number in row.pair(arm, self.bounds)]
+        return (*by_route, *arm.latency, arm.units or 0, arm.bad_units or 0, *pairs)
+
+    def _pairs(self, counts: Sequence[int], slow: Sequence[SlowRow]) -> dict[str, list[int]]:
+        """The latency of single routes, by row: slow requests and all; nothing of a route without any."""
+        at = self._units + 2
+        pairs = {row.name: list(counts[at + 2 * number : at + 2 * number + 2]) for number, row in enumerate(slow)}
+        return {name: pair for name, pair in pairs.items() if pair[1] > 0}
 
     def _by_route(self, counts: dict[str, int]) -> tuple[int, ...]:
         """One count per route of the judge; what belongs to none of them is in the count of all the others."""
@@ -222,7 +238,7 @@ class Session:
 
     @classmethod
     def restore(
-        cls, stored: dict[str, Any], state: State, maker: JudgeMaker, routes: Sequence[str], bounds: int
+        cls, stored: dict[str, Any], state: State, maker: JudgeMaker, routes: Sequence[str], bounds: Sequence[float]
     ) -> Session:
         """The session that was stored by another controller, or by this one before it died."""
         session = cls(maker(state, stored["judge"]), parse_instant(stored["began_at"]), routes, bounds)
@@ -243,10 +259,13 @@ def _jobs(stable: ArmSample | None, candidate: ArmSample | None, *, before: bool
     return None if jobs == [None, None] else tuple(jobs)
 
 
-def _values(state: State, arms: Sequence[ArmSample | None]) -> Any:
-    """The levels of both versions under the names of the rows that ask for them."""
+def _values(state: State, arms: Sequence[ArmSample | None], pairs: Sequence[dict[str, list[int]]]) -> Any:
+    """The levels and pairs of both versions under the names of the rows that ask for them."""
     rows = list(state.judging.get("slo", {}))
-    found = tuple({row: level for row in rows if (level := _level(row, arm)) is not None} for arm in arms)
+    found = tuple(
+        {**{row: level for row in rows if (level := _level(row, arm)) is not None}, **counted}
+        for arm, counted in zip(arms, pairs, strict=True)
+    )
     return found if any(found) else None
 
 
@@ -256,6 +275,29 @@ def _level(row: str, arm: ArmSample | None) -> float | None:
         return None
     indicator = indicator_of(row)
     return arm.levels.get(row, arm.levels.get(indicator[0].name) if indicator else None)
+
+
+class SlowRow(NamedTuple):
+    """A row about the latency of one route: what is slower than *limit_s* counts."""
+
+    name: str
+    route: str
+    limit_s: float
+
+    def pair(self, arm: ArmSample, bounds: Sequence[float]) -> tuple[int, int]:
+        """Requests of the route that were slow, and all of them."""
+        counts = arm.latency_by_route.get(self.route, [])
+        return sum(counts[limit_cut(bounds, self.limit_s) :]), sum(counts)
+
+
+def _slow_rows(state: State) -> list[SlowRow]:
+    """In the order of the table the rollout was started with, so that their counters stay in their places."""
+    found = []
+    for name, row in state.judging.get("slo", {}).items():
+        indicator, limit = indicator_of(name), row.get("alert_if") or row.get("target")
+        if indicator is not None and indicator[0].name == "latency" and row.get("route") and limit:
+            found.append(SlowRow(name, str(row["route"]), parse_condition(limit, "seconds").value))
+    return found
 
 
 def _has_units(arm: ArmSample) -> bool:
@@ -280,6 +322,8 @@ class Thread(msgspec.Struct):
 
     def go_on(self, epoch: str, counts: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
         """*counts* as if the counters had never begun again."""
+        if self.last and len(self.last[0]) < len(counts[0]):
+            self._widen(counts)
         if self.epoch is None:
             self.base = self.carried = [[0] * len(row) for row in counts]
         elif epoch != self.epoch:
@@ -290,3 +334,12 @@ class Thread(msgspec.Struct):
             for rows in zip(self.carried, counts, self.base, strict=True)
         ]
         return [tuple(row) for row in self.last]
+
+    def _widen(self, counts: Sequence[Sequence[int]]) -> None:
+        """Counters that are new since the thread was stored, by an older golive, begin here."""
+        known = len(self.last[0])
+        for version, row in enumerate(counts):
+            more = list(row[known:])
+            self.base[version] = [*self.base[version], *more]
+            self.carried[version] = [*self.carried[version], *[0] * len(more)]
+            self.last[version] = [*self.last[version], *[0] * len(more)]

@@ -104,6 +104,7 @@ class EnvoyEvidence(Evidence):
             errors=dict(account.errors),
             units=account.units,
             bad_units=account.bad_units,
+            latency_by_route={route: list(counts) for route, counts in account.latency.items()},
         )
 
     def _arm(self, prefix: str, found: dict[str, Any], bins: dict[str, list[dict[str, float]]]) -> ArmSample | None:

@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -68,15 +69,18 @@ class Account:
     Attributes:
         requests, errors: by route; a request its client gave up is in neither. On a declared route only those of
             clients at risk: a client that failed there is not counted again and again.
+        latency: by declared route, one count per bucket and one above; of the same requests.
         units: clients at risk, each counted once per look; a request of an unknown client counts by itself.
         bad_units: of these, the ones that failed; never more than *units* between two looks.
         abandoned: requests whose client hung up before the answer was complete.
         clients_overflow: requests of clients beyond :data:`CLIENTS_MAX` in one look, which are not in *units*.
     """
 
-    def __init__(self, clients: Clients | None = None) -> None:
+    def __init__(self, clients: Clients | None = None, bounds: Sequence[float] = ()) -> None:
         self.requests: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.latency: dict[str, list[int]] = {}
+        self._bounds = bounds
         self.units = self.bad_units = 0
         self.abandoned = 0
         self.clients_overflow = 0
@@ -97,6 +101,9 @@ class Account:
         if at_risk or route == OTHER:
             self.requests[route] += 1
             self.errors[route] += failed
+            if route != OTHER and self._bounds:
+                counts = self.latency.setdefault(route, [0] * (len(self._bounds) + 1))
+                counts[bisect_left(self._bounds, request.seconds)] += 1
 
     def _count_client(self, name: str, failed: bool) -> bool:
         """Whether the client was at risk, or is unknown."""
@@ -131,12 +138,14 @@ class RequestTap:
 
     Args:
         routes: declared routes such as ``GET /jobs/{id}``; others count as ``*``.
+        bounds: upper edges of the latency buckets of declared routes, seconds; without them there is no latency.
 
     Attributes:
         told: requests heard of since it was opened; stands still when the gateway tells nothing.
     """
 
-    def __init__(self, gateway: EnvoyGateway, routes: Sequence[str] = ()) -> None:
+    def __init__(self, gateway: EnvoyGateway, routes: Sequence[str] = (), bounds: Sequence[float] = ()) -> None:
+        self._bounds = tuple(bounds)
         self.gateway = gateway
         self.epoch = ""
         self.accounts: dict[str, Account] = {}  # by Envoy's name of the version
@@ -179,7 +188,8 @@ class RequestTap:
 
     def account(self, version: str) -> Account:
         """What *version* did; an empty account when nothing was heard of it."""
-        return self.accounts.get(cluster_name(self.gateway.settings.service, version)) or Account(self._clients)
+        name = cluster_name(self.gateway.settings.service, version)
+        return self.accounts.get(name) or Account(self._clients, self._bounds)
 
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -202,7 +212,7 @@ class RequestTap:
         if cluster not in self.accounts and len(self.accounts) >= ACCOUNTS_MAX:
             del self.accounts[next(iter(self.accounts))]
             self.epoch = secrets.token_hex(4)  # should it come back, it would begin from zero
-        return self.accounts.setdefault(cluster, Account(self._clients))
+        return self.accounts.setdefault(cluster, Account(self._clients, self._bounds))
 
     def _route(self, request: Request) -> str:
         asked = f"{request.method} {request.path}"

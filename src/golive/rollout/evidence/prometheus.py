@@ -33,6 +33,8 @@ EPOCH = "prometheus"
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 CLOCKS_APART_SECONDS = 60.0
 """An answer whose time is farther from ours is not about now."""
+CHANCE_REQUESTS = 20
+"""Fewer requests than this may be the same for two versions by chance; if more ever are, one look is lost."""
 PLACEHOLDERS = ("{version}", "$labels")
 
 
@@ -155,16 +157,17 @@ class PrometheusEvidence(Evidence):
         return value
 
     def _tell_apart(self, arms: Mapping[str, ArmSample]) -> None:
-        """The label check: two versions with exactly the same counts are one version, asked about twice."""
-        seen: dict[tuple[int, ...], str] = {}
+        """The label check: two versions with exactly the same requests are one version, asked about twice."""
+        seen: dict[int, str] = {}
         for version, arm in arms.items():
-            counts = (*arm.requests.values(), *arm.errors.values(), *arm.latency)
-            if self.settings.requests is not None and sum(arm.requests.values()) > 0 and counts in seen:
+            requests = sum(arm.requests.values())
+            if requests >= CHANCE_REQUESTS and requests in seen:
+                both = f"{seen[requests]} and {version} have exactly the same {requests:,} requests"
                 raise UnavailableError(
-                    f"rollout.prometheus: {seen[counts]} and {version} have exactly the same counts: the queries do "
-                    f'not tell them apart. Is "{self.settings.label}" the label your metrics have?'
+                    f"rollout.prometheus: {both}: the query does not tell them apart. "
+                    f'Is "{self.settings.label}" the label your metrics have?'
                 )
-            seen[counts] = version
+            seen[requests] = version
 
     # ---- the server
 

@@ -254,9 +254,15 @@ class Report:
             )
         if sums[1] <= 0:
             return self.gauges.verdict(want.row)
-        facts = f"{want.name}: {figures(sums)} ({want.bar})"
-        if sums[3] <= 0 or self.regression.row_value(look["weight"], index) > math.log(self.options.warn):
-            return Verdict.INCONCLUSIVE, f"{facts}. Not decided yet."
+        what = f"slower than {want.limit_s:g} s: " if want.limit_s else ""
+        facts = f"{want.name}: {what}{figures(sums)} ({want.bar})"
+        if sums[3] <= 0:
+            return Verdict.INCONCLUSIVE, f"{facts}. Stable had none yet to compare with."
+        against = self.regression.row_value(look["weight"], index)
+        if against > math.log(self.options.warn):
+            bar = f"{1 / self.options.alpha:,.0f} to 1"
+            why = f"Suspicious: {odds(against)} that the canary is worse, {bar} rolls it back."
+            return Verdict.INCONCLUSIVE, f"{facts}. {why}"
         verdict = Verdict.PASS if _meets(want, sums) else Verdict.INCONCLUSIVE
         return verdict, f"{facts}. No sign that the canary is worse."
 

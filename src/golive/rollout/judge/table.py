@@ -71,7 +71,7 @@ def _want(row: Row, routes: Sequence[str], bounds: Sequence[float]) -> Want:
     kind = INDICATOR_KINDS.get(row.indicator, "own")
     if kind == "errors" and row.queue is None:
         return _errors(row, row.route, routes)
-    if kind == "latency":
+    if kind == "latency" and row.route is None:
         return _latency(row, bounds)
     return _own(row)
 
@@ -87,10 +87,10 @@ def _want_of_jobs(row: Row, routes: Sequence[str], bounds: Sequence[float]) -> W
 
 
 def _own(row: Row) -> Want:
-    """A row with its own measurement; of jobs, *share* is what may be too slow."""
+    """A row with its own measurement; of durations, also those of one route, *share* is what may be too slow."""
     limit = (row.alert_if or row.target).value
     share = 1.0 - row.quantile if row.quantile is not None else 0.0
-    return Want(row, "own", share, limit if row.indicator == "job_duration" else 0.0)
+    return Want(row, "own", share, limit if row.indicator in ("job_duration", "latency") else 0.0)
 
 
 def _errors(row: Row, route: str | None, routes: Sequence[str]) -> Want:
@@ -106,7 +106,5 @@ def _errors(row: Row, route: str | None, routes: Sequence[str]) -> Want:
 def _latency(row: Row, bounds: Sequence[float]) -> Want:
     limit = (row.alert_if or row.target).value
     assert row.quantile is not None, "a latency row names its quantile"
-    why = "the evidence has no latency by route" if row.route is not None else ""
-    if not bounds:
-        why = "the evidence has no latency"
+    why = "" if bounds else "the evidence has no latency"
     return Want(row, "latency", 1.0 - row.quantile, limit, limit_cut(bounds, limit), unjudgeable=why)
