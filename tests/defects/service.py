@@ -176,7 +176,11 @@ async def preflight(request: Request) -> Response:
     if DEFECT == "cors: the shop itself is refused":
         allowed = False
     headers = {"access-control-allow-origin": origin} if allowed else {}
-    return Response(headers=headers if DEFECT == "cors: no Vary" else {**headers, "vary": "Origin"})
+    response = Response(headers=headers)
+    response.raw_headers.append((b"vary", b"Access-Control-Request-Method"))
+    if DEFECT != "cors: no Vary":
+        response.raw_headers.append((b"vary", b"Origin"))  # a line of its own, as servers do
+    return response
 
 
 async def report(request: Request) -> Response:

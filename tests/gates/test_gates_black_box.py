@@ -12,6 +12,7 @@ import envoy
 import pytest
 
 from golive.gates import HealthProbe, SmokeRequest, StabilityProbe, Target, Verdict, run_gates
+from golive.promises.behaviour import ContractProbe, OpenApiProbe
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 GATES = ["health", "stability", "smoke", "metrics-registry"]
@@ -115,8 +116,28 @@ async def test_a_plain_fastapi_app_breaks_on_nan_and_the_gate_sees_it(fastapi_ur
     assert "NaN to POST /orders is answered 500" in outcome.sentence
 
 
-async def test_a_server_that_is_not_python_is_judged_the_same_way(envoy_url: str) -> None:
+async def test_what_a_plain_fastapi_app_promises_by_itself_is_judged_too(fastapi_url: str) -> None:
+    """Its own description is found and its routes are tried; it has no request ids, and nobody is kept out."""
+    promised = OpenApiProbe(committed="", public=("/healthz",))
+    report = await run_gates(["openapi", "anonymous", "request-id"], Target(fastapi_url, promises=(promised,)))
+    told = {result.gate: (result.outcome.verdict, result.outcome.sentence) for result in report.results}
+    assert told["openapi"] == (Verdict.PASS, "/openapi.json describes 2 paths")
+    assert told["anonymous"][0] is Verdict.FAIL
+    assert "POST /orders is answered 422" in told["anonymous"][1]
+    assert told["request-id"][0] is Verdict.FAIL
+    assert "is answered with none" in told["request-id"][1]
+
+
+async def test_a_server_that_is_not_python_is_judged_the_same_way(envoy_url: str, tmp_path: Path) -> None:
     """Health, stability and broken requests against Envoy."""
     target = Target(envoy_url, health=HealthProbe(live="/healthz"), stability=QUICK)
     report = await run_gates(["health", "stability", "smoke", "bad-input"], target)
     assert report.go, report.sentence
+    paths = {"/healthz": {"content-type": "text/plain"}, "/elsewhere": {}}
+    recorded = [
+        {"request": {"path": path}, "response": {"status": 200, "headers": headers}} for path, headers in paths.items()
+    ]
+    (tmp_path / "recorded.json").write_text(json.dumps(recorded))
+    contract = Target(envoy_url, root=tmp_path, promises=(ContractProbe("recorded.json"),))
+    outcome = (await run_gates(["contract"], contract)).results[-1].outcome
+    assert outcome.sentence == "1 of 2 recorded answers changed: GET /elsewhere: status was 200, is 404"

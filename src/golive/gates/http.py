@@ -54,6 +54,10 @@ class Answer:
         """The first value of *name*, whatever its case, or None."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
+    def every(self, name: str) -> list[str]:
+        """All values of *name*, one per line of the head: ``Vary`` may come in several."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
     def json(self) -> Any:
         """The body as JSON; None when it is not."""
         try:

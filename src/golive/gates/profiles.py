@@ -73,6 +73,10 @@ def _orchestrator(target: Target) -> Target:
 
 _CHECKLIST = ("syntax", "test-results", "naming", "documents", "infra-diff", "infrastructure", "startup", "health",
               "smoke", "contract", "async-accept", "job-lifecycle", "flow", "load")  # fmt: skip
+_GO_NO_GO = ("forbidden-files", "secrets", "no-localhost", "env-example", "syntax", "frontend", "startup", "health",
+             "smoke", "auth", "cors", "async-accept", "job-lifecycle")  # fmt: skip
+_PRODUCTION = ("startup", "health", "stability", "smoke", "bad-input", "metrics-registry", "idempotency", "tenants",
+               "redaction", "load", "duplicates")  # fmt: skip
 #: fix of seed 004 -> the gate that proves it
 FIXES = {
     "materialised view": "slow-work",
@@ -96,14 +100,14 @@ PROFILES = {
         ),
         Profile(
             "cloud",
-            "a service before its first day in the cloud: clean tree, documented variables, health and status pages",
-            ("forbidden-files", "secrets", "no-localhost", "env-example", "startup", "health", "smoke"),
+            "go/no-go before the first day in the cloud: clean tree, health, auth, CORS, a worker that works",
+            _GO_NO_GO,
             _cloud,
         ),
         Profile(
             "ingest",
-            "the production gates of an ingestion service: health model, metrics registry, bad input, load",
-            ("startup", "health", "stability", "smoke", "bad-input", "metrics-registry", "load"),
+            "the production gates of an ingestion service: health model, registry, one effect per key, redaction, load",
+            _PRODUCTION,
             _ingest,
         ),
         Profile(

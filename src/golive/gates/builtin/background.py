@@ -27,7 +27,7 @@ async def check(target: Target) -> Outcome:
     if path is None:
         return failed(f"{target.jobs.submit.path}: answered {accepted.status} without a way to follow the job")
     await asyncio.sleep(quiet)
-    document = (await client.get(path)).json()
+    document = (await client.request("GET", path, target.jobs.submit.headers)).json()
     state = document.get("status") if isinstance(document, dict) else None
     if state not in ENDS:
         return failed(

@@ -56,7 +56,7 @@ def _allowed(answer: Answer, origin: str) -> str | None:
         return "any origin is allowed with credentials"
     if allowed not in (origin, "*"):
         return f"{origin} is not allowed (Access-Control-Allow-Origin: {allowed or 'none'}, status {answer.status})"
-    if allowed == origin and "origin" not in (answer.header("vary") or "").lower():
+    if allowed == origin and "origin" not in ", ".join(answer.every("vary")).lower():
         return f"the answer to {origin} has no Vary: Origin, so a cache may hand it to others"
     return None
 

@@ -44,7 +44,7 @@ async def check(target: Target) -> Outcome:
     bad, samples = await sampler if sampler else ([], 0)
     if problem is None and bad:
         problem = f"health was not 200 in {len(bad)} of {samples} samples while the job ran, first: {bad[0]}"
-    problem = problem or await _unknown(client, path)
+    problem = problem or await _unknown(client, path, probe)
     evidence = {"states": states, "status_path": path, "health_samples": samples}
     return failed(problem, **evidence) if problem else passed(f"{' -> '.join(states)}, unknown job is 404", **evidence)
 
@@ -53,7 +53,7 @@ async def _follow(client: Client, path: str, probe: JobsProbe) -> tuple[list[str
     """The different states in the order seen, and what was wrong with them."""
     begin, states = time.monotonic(), list[str]()
     while time.monotonic() - begin < probe.finish_max:
-        answer = await client.get(path)
+        answer = await client.request("GET", path, probe.submit.headers)
         document = answer.json()
         state = document.get("status") if isinstance(document, dict) else None
         if answer.status != 200 or state not in _RANK:
@@ -69,9 +69,9 @@ async def _follow(client: Client, path: str, probe: JobsProbe) -> tuple[list[str
     return states, f"the job was still {states[-1] if states else 'unknown'} after {probe.finish_max:g} s{hint}"
 
 
-async def _unknown(client: Client, path: str) -> str | None:
+async def _unknown(client: Client, path: str, probe: JobsProbe) -> str | None:
     invented = path.rpartition("/")[0] + f"/{uuid.uuid4()}"
-    status = (await client.get(invented)).status
+    status = (await client.request("GET", invented, probe.submit.headers)).status
     return None if status == 404 else f"GET of a job that does not exist: expected 404, got {status}"
 
 

@@ -1,0 +1,1 @@
+"""Companies: the API of a go-live plan, small."""

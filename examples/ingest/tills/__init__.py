@@ -1,0 +1,1 @@
+"""Tills: an ingestion service for points of sale, small."""

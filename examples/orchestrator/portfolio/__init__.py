@@ -1,0 +1,1 @@
+"""Portfolio: a service with the eight fixes of a deployment report, small."""

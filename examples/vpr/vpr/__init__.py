@@ -1,0 +1,1 @@
+"""VPR: value proposition reports, synchronous and asynchronous, small."""
