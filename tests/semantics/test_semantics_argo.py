@@ -32,25 +32,38 @@ def test_failure_limit_3_fails_on_the_fourth_failure():
     assert add("FFFF", failure_limit=3, count=None).phase == "Failed"
 
 
+def test_limits_are_looked_at_in_order_and_a_later_one_overrides():
+    """assessMetricFailureInconclusiveOrError: failed, then inconclusive, then errors; each overwrites the phase."""
+    assert Metric(failed=1).assess(Options()) == "Failed"
+    assert Metric(failed=1, inconclusive=1).assess(Options()) == "Inconclusive"
+    assert Metric(failed=1, inconclusive=1, errors_in_a_row=5).assess(Options()) == "Error"
+
+
+def test_an_error_ends_a_row_of_successes():
+    """runMeasurements: AnalysisPhaseError sets ConsecutiveSuccess to 0."""
+    assert add("SSES", consecutive_success_limit=3, count=10).phase == "Running"
+    assert add("SSESSS", consecutive_success_limit=3, count=10).phase == "Successful"
+
+
 def test_failures_are_cumulative_and_successes_do_not_forgive():
-    """There is no consecutive failure limit (argo#4792)."""
+    """analysis.go, assessMetricFailureInconclusiveOrError: result.Failed > failureLimit, whatever is between."""
     assert add("FSSSSFSSSF", failure_limit=2, count=None).phase == "Failed"
 
 
 def test_failure_limit_minus_one_never_fails():
-    """-1 switches the limit off."""
+    """The same: a negative failureLimit "isn't applicable"."""
     assert add("F" * 50, failure_limit=-1, count=None).phase == "Running"
 
 
 def test_the_fifth_error_in_a_row_is_an_error_and_a_success_starts_over():
-    """consecutiveErrorLimit is 4 by default."""
+    """defaults.go, GetConsecutiveErrorLimitOrDefault: 4; runMeasurements: any other measurement resets the count."""
     assert add("EEEE", count=None).phase == "Running"
     assert add("EEEESEEEE", count=None).phase == "Running"
     assert add("EEEEE", count=None).phase == "Error"
 
 
 def test_errors_do_not_count_as_measurements():
-    """Three successes with errors between are three, not five."""
+    """analysis.go, runMeasurements: an Error adds to Error and ConsecutiveError, not to Count."""
     assert add("SESES", count=5).phase == "Running"
     assert add("SESES", count=3).phase == "Successful"
 

@@ -28,13 +28,13 @@ def test_every_check_in_range_is_the_next_weight(hand, minute):
 
 
 def test_the_threshold_acts_one_tick_after_the_failing_check(minute):
-    """The check of the threshold comes before the metrics."""
+    """scheduler.go, advanceCanary: FailedChecks >= GetAnalysisThreshold() is asked before runAnalysis."""
     judge = rules(threshold=2)
     assert [minute(judge, 0.03).action for _ in range(3)] == ["hold", "hold", "rollback"]
 
 
 def test_failed_checks_never_decay_and_outlive_the_stage(hand, minute):
-    """Two failures far apart are two, and a recovered canary is taken back all the same."""
+    """advanceCanary: SetStatusFailedChecks(FailedChecks + 1), and nothing takes one off: a recovered one goes too."""
     judge = rules(threshold=2)
     assert minute(judge, 0.03).action == "hold"
     assert minute(judge).action == "promote"
@@ -46,13 +46,13 @@ def test_failed_checks_never_decay_and_outlive_the_stage(hand, minute):
 
 
 def test_no_data_is_a_failed_check(minute):
-    """A quiet night rolls back (flagger#1035)."""
+    """runMetricChecks returns false on ErrNoValuesFound: a quiet night rolls back (flagger#1035)."""
     judge = rules(threshold=1)
     assert [minute(judge, requests=0.0).action for _ in range(2)] == ["hold", "rollback"]
 
 
 def test_a_provider_that_is_gone_is_a_failed_check_too(hand):
-    """Unreadable counters are no values either."""
+    """runMetricChecks returns false on any other error of the query as well."""
     judge = rules(threshold=1)
     judge.observe(hand.step())
     hand.requests = None
@@ -64,8 +64,18 @@ def test_a_provider_that_is_gone_is_a_failed_check_too(hand):
 
 
 def test_intervals_below_ten_seconds_are_ten_seconds(hand):
-    """The floor of the scheduler."""
+    """canary.go, GetAnalysisInterval."""
     assert rules(interval_s=1.0).interval_s == 10.0
+
+
+@pytest.mark.parametrize(("target", "ends"), [("< 1%", "promote"), ("<= 1%", "promote")])
+def test_a_value_at_the_end_of_the_range_is_in_it(hand, target, ends):
+    """runMetricChecks: val < *tr.Min or val > *tr.Max fails, equality does not."""
+    judge = FlaggerRules(PLAN, {"error_rate": {"target": target}}, 10.0, (), ("*",))
+    for _ in range(6):
+        decision = judge.observe(hand.step(0.01))
+    assert decision.action == ends
+    assert FlaggerRules(PLAN, SLO, 10.0, (), ("*",)).observe(hand.step(0.011)).action == "hold"
 
 
 def test_the_range_may_be_the_alarm(minute):

@@ -90,12 +90,13 @@ def test_effect_sizes():
     """A mean of 0 has no ratio."""
     assert effect_size([1, 3], [4, 4], "meanRatio") == 2.0
     assert math.isnan(effect_size([0, 0], [1, 1], "meanRatio"))
+    assert math.isnan(effect_size([1, 1], [0, 0], "meanRatio"))  # EffectSizes.meanRatio: either mean
     assert effect_size([1, 2], [2, 3], "cles") == 0.875
 
 
 def test_outliers_beyond_three_interquartile_ranges_go():
-    """With few points the 1st and 99th percentile are the extremes themselves, and keep them."""
-    assert without_outliers([1.0, 2, 3, 4, 1000]) == [1.0, 2, 3, 4, 1000]
+    """IQRDetector.detect with reduceSensitivity: the fences are at least the 1st and the 99th percentile."""
+    assert without_outliers([1.0, 2, 3, 4, 1000]) == [1.0, 2, 3, 4]
     many = [float(k % 10) for k in range(300)]
     assert without_outliers([*many, 1e6]) == many
 
@@ -121,11 +122,35 @@ def test_critical_misses_and_too_little_data_score_nothing():
     assert score(marks("Pass", "High"), Options(muted=("row1",))) == 100.0
 
 
-def test_an_effect_beyond_the_critical_increase_is_critical():
-    """Below it is only High."""
+def test_a_critical_row_is_critical_from_the_critical_increase_on_and_no_other_row_ever():
+    """MannWhitneyClassifier.classify: criticalHighFailure needs isCriticalMetric; without an effect it is not asked."""
     control, experiment = [10.0 + k / 10 for k in range(10)], [20.0 + k / 10 for k in range(10)]
-    assert classify(control, experiment, Options(critical_increase=1.5)).critical
-    assert not classify(control, experiment, Options(critical_increase=5.0)).critical
+
+    def critical(row: str, **options: float) -> bool:
+        return classify(control, experiment, Options(critical=("errors",), **options), row=row).critical
+
+    assert critical("errors")
+    assert critical("errors", critical_increase=1.5)
+    assert not critical("errors", critical_increase=5.0)
+    assert not critical("latency", critical_increase=1.5)
+    zeros = Options(critical=("errors",), critical_increase=5.0)
+    assert classify([0.0] * 10, [1.0 + k for k in range(10)], zeros, row="errors").critical
+
+
+def test_the_same_points_in_another_order_are_identical():
+    """MannWhitneyClassifier.classify: experiment.values.sorted.sameElements(control.values.sorted)."""
+    assert classify([1.0, 2.0, 9.0], [9.0, 1.0, 2.0], Options()).label == "Pass"
+
+
+def test_outliers_are_fenced_by_percentiles_of_type_seven():
+    """DescriptiveStatistics.percentile: EstimationType.R_7; of 1..4 and 10 the quartiles are 2 and 4, the 99th 9.76."""
+    assert without_outliers([1.0, 2.0, 3.0, 4.0, 9.9]) == [1.0, 2.0, 3.0, 4.0, 9.9]  # within 4 + 3 * 2
+    assert without_outliers([1.0, 2.0, 3.0, 4.0, 10.1]) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_scores_are_rounded_half_up():
+    """WeightedSumScorer.calculateSummaryScore: Precision.round(summaryScore, 2); one of 32 misses: 96.875."""
+    assert score(marks(*["Pass"] * 31, "High"), Options()) == 96.88
 
 
 VALUES = st.lists(st.integers(0, 1000), min_size=3, max_size=12, unique=True)

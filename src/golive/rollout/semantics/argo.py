@@ -9,7 +9,8 @@ Argo Rollouts: an analysis run in every stage, thresholds on the canary alone, l
   in a row. An Error is measured again after 10 s whatever the interval.
 - The run is as good as its worst metric. Failed and Error take the canary back, Inconclusive waits for a person.
 
-Source: Argo Rollouts' documented analysis behaviour; not compared line by line with its controller.
+Compared line by line with Argo Rollouts at 9f8d111 (analysis/analysis.go, utils/evaluate, utils/analysis); the tests
+name the function each rule is from.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ One tick, every ``interval_s``, in this order:
 3. all in range: the next weight. The plan's weights are the ``stepWeights``.
 
 Left out: webhooks and readiness, which golive has as gates and probes of its own.
-Source: Flagger's documented behaviour; not compared line by line with its scheduler.
+Compared line by line with Flagger at 15bd6ad (advanceCanary and runMetricChecks); the tests name the function each rule
+is from. A ``thresholdRange`` has its ends inside: a value equal to the limit is in range, whatever the row writes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from golive.rollout.judge.decision import Action, Decision
 from golive.rollout.judge.table import Want
 from golive.rollout.judge.words import duration
 from golive.rollout.semantics.rules import EPSILON_S, Moment, Rules, number_fault
+from golive.slo.condition import Condition
 from golive.slo.row import Verdict
 
 INTERVAL_MIN_S = 10.0
@@ -100,8 +102,9 @@ class FlaggerRules(Rules):
         if math.isnan(value):
             self.note(want.name, Verdict.FAIL, f"no values found, which counts as a failure ({want.bar})")
             return False
-        use_alert = self.options.limit == "alert_if" and want.row.alert_if is not None
-        passed = not want.row.alert_if.holds(value) if use_alert and want.row.alert_if else want.row.target.holds(value)
+        alert = want.row.alert_if
+        use_alert = self.options.limit == "alert_if" and alert is not None
+        passed = not _beyond(alert, value) if use_alert and alert else _within(want.row.target, value)
         self.note(want.name, Verdict.PASS if passed else Verdict.FAIL, f"{want.row.target.shown(value)} ({want.bar})")
         return passed
 
@@ -119,3 +122,13 @@ class FlaggerRules(Rules):
     def keep(self, state: Mapping[str, Any]) -> None:
         """Take over what :meth:`kept` gave."""
         self.failed_checks, self.due = state["failed_checks"], state["due"]
+
+
+def _within(target: Condition, value: float) -> bool:
+    """Whether *value* is in the range a target draws: from its limit on, or up to it."""
+    return target.holds(value) or value == target.value
+
+
+def _beyond(alert: Condition, value: float) -> bool:
+    """Whether *value* is outside the range an alarm draws; the limit itself is in it."""
+    return alert.holds(value) and value != alert.value

@@ -7,7 +7,9 @@ Kayenta (NetflixACAJudge-v1.0): both versions' metrics as series, compared by Ma
 - High: the 98 % interval of the shift lies above a quarter of the estimated shift, and the effect is large enough.
 - Where Kayenta adds random noise (both series constant), this takes the limit: see :mod:`.mann_whitney`.
 
-Source: Kayenta's documented judge (NetflixACAJudge) and its standalone analysis loop; not compared line by line.
+Compared line by line with Kayenta at a69573b (NetflixACAJudge, MannWhitneyClassifier, EffectSizes, IQRDetector,
+WeightedSumScorer, MonitorCanaryTask, GenerateCanaryAnalysisResultTask); the tests name the function each rule is from.
+Left out: several groups per metric, and the label Error for a comparison that throws.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import enum
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 from statistics import fmean
 from typing import Any
 
@@ -61,7 +64,8 @@ class Options:
         effect_size: "meanRatio" or "cles".
         allowed_increase, allowed_decrease: effects that still count as none; None: 1.0, with cles 0.5.
         critical, must_have_data, muted: names of rows. A critical row that does not pass makes the score 0.
-        critical_increase: effect from which on a High row is critical; None: none is. *critical_decrease*: Low.
+        critical_increase: effect from which on a *critical* row that is High makes the score 0; None: as for
+            *allowed_increase*. *critical_decrease*: Low.
         groups: row -> group. *group_weights*: group -> weight; those not listed share what is left of 100.
     """
 
@@ -110,7 +114,13 @@ class Options:
 
     def allowed(self, label: Label) -> float:
         """The effect from which on High or Low is believed."""
-        given = self.allowed_increase if label is Label.HIGH else self.allowed_decrease
+        return self._effect(self.allowed_increase if label is Label.HIGH else self.allowed_decrease)
+
+    def critical_from(self, label: Label) -> float:
+        """The effect from which on a critical row that is High or Low fails everything."""
+        return self._effect(self.critical_increase if label is Label.HIGH else self.critical_decrease)
+
+    def _effect(self, given: float | None) -> float:
         return EFFECT_DEFAULTS[self.effect_size] if given is None else given
 
 
@@ -248,13 +258,19 @@ def classify(
         if row in options.must_have_data and not critical:
             return Classified(Label.NODATA_FAIL)
         return Classified(Label.NODATA, critical)
-    if x == y or len({*x, *y}) == 1:
+    if sorted(x) == sorted(y) or len({*x, *y}) == 1:
         return Classified(Label.PASS, effect=1.0)
     effect = effect_size(y, x, options.effect_size)
     label = _compare(x, y, effect, direction, options)
-    bar = {Label.HIGH: options.critical_increase, Label.LOW: options.critical_decrease}.get(label)
-    beyond = bar is not None and (effect >= bar if label is Label.HIGH else effect <= bar)
-    return Classified(label, label is not Label.PASS and (critical or beyond), effect)
+    return Classified(label, critical and _is_critical(label, effect, options), effect)
+
+
+def _is_critical(label: Label, effect: float, options: Options) -> bool:
+    """Whether the miss of a critical row is large enough; an effect that cannot be computed is not asked."""
+    if label is Label.PASS:
+        return False
+    bar = options.critical_from(label)
+    return math.isnan(effect) or (effect >= bar if label is Label.HIGH else effect <= bar)
 
 
 def _compare(x: Sequence[float], y: Sequence[float], effect: float, direction: str, options: Options) -> Label:
@@ -274,11 +290,12 @@ def _compare(x: Sequence[float], y: Sequence[float], effect: float, direction: s
 
 def effect_size(control: Sequence[float], experiment: Sequence[float], measure: str) -> float:
     """
-    "meanRatio": mean of the experiment over mean of the control, NaN when that is 0. "cles": the chance that a point of
-    the experiment is larger than one of the control, ties half.
+    "meanRatio": mean of the experiment over mean of the control, NaN when one of them is 0. "cles": the chance that
+    a point of the experiment is larger than one of the control, ties half.
     """
     if measure == "meanRatio":
-        return fmean(experiment) / fmean(control) if fmean(control) else math.nan
+        means = fmean(experiment), fmean(control)
+        return means[0] / means[1] if all(means) else math.nan
     larger = sum((x > y) + 0.5 * (x == y) for x in experiment for y in control)
     return larger / (len(experiment) * len(control))
 
@@ -295,7 +312,8 @@ def score(found: Mapping[str, Classified], options: Options) -> float:
     for row, each in counted.items():
         groups.setdefault(options.groups.get(row, DEFAULT_GROUP), []).append(each.label)
     weights = _weights(list(groups), options.group_weights)
-    return round(sum(weights[group] * group_score(labels) for group, labels in groups.items()) / 100, 2)
+    total = sum(weights[group] / 100 * group_score(labels) for group, labels in groups.items())
+    return float(Decimal(repr(total)).quantize(Decimal("0.01"), ROUND_HALF_UP))
 
 
 def group_score(labels: Sequence[Label]) -> float:
@@ -329,11 +347,8 @@ def without_outliers(values: Sequence[float]) -> list[float]:
 
 
 def _percentile(ordered: Sequence[float], p: float) -> float:
-    """The *p* th percentile (0..100) of sorted values, at position p (n + 1) / 100 as Apache Commons Math has it."""
-    place = p * (len(ordered) + 1) / 100
-    if place < 1:
-        return ordered[0]
-    if place >= len(ordered):
-        return ordered[-1]
+    """The *p* th percentile (0..100) of sorted values, at position p (n - 1) / 100 from 0 (R's type 7)."""
+    place = p * (len(ordered) - 1) / 100
     below = math.floor(place)
-    return ordered[below - 1] + (place - below) * (ordered[below] - ordered[below - 1])
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
