@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge
+.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge power-cuts
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -41,6 +41,9 @@ bench-submit: .venv/dev.stamp  ## POST -> fsynced row -> 202 as a share of the b
 
 chaos-jobs: .venv/dev.stamp  ## 100,000 jobs while server, worker, PostgreSQL and Valkey are killed -9 (about half an hour)
 	GOLIVE_CHAOS_JOBS=100000 $(BIN)/python -m pytest -s tests/jobs/test_jobs_chaos.py
+
+power-cuts: .venv/dev.stamp  ## Thirty power cuts of SQLite and of PostgreSQL; needs leave to mount (about twenty minutes)
+	GOLIVE_POWER_CUTS=30 $(BIN)/python -m pytest -s tests/jobs/test_jobs_power_cut.py
 
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
