@@ -70,6 +70,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
     failure: Failure | None
     traceback: str
     bound: dict[str, str]
+    cost: float = 0.0
 
 
 def main(answers: int) -> None:
@@ -104,11 +105,11 @@ def _run(order: Order, context: JobContext) -> Ended:
         decoded = handler.decode(order.payload) if handler.takes_payload else None
         value = handler.call(decoded, context)
         outcome = encoded(asyncio.run(value) if handler.is_async else value, order.result_bytes_max)
-        return Ended(outcome.result, outcome.failure, "", _bound(context))
+        return Ended(outcome.result, outcome.failure, "", _bound(context), context.cost)
     except BaseException as error:  # SystemExit and KeyboardInterrupt, too, are how the handler ended
         failure = failure_of(error)
         shown = traceback.format_exc()[-_TRACEBACK_MAX:] if failure.exception else ""
-        return Ended(None, failure, shown, _bound(context))
+        return Ended(None, failure, shown, _bound(context), context.cost)
 
 
 def _handler(order: Order) -> Handler:

@@ -25,7 +25,18 @@ class JobContext:
         version: the release that runs it.
     """
 
-    __slots__ = ("_bound", "_progress", "attempt", "attempts_max", "id", "kind", "synchronous", "tenant", "version")
+    __slots__ = (
+        "_bound",
+        "_cost",
+        "_progress",
+        "attempt",
+        "attempts_max",
+        "id",
+        "kind",
+        "synchronous",
+        "tenant",
+        "version",
+    )
 
     def __init__(
         self, id: JobId, kind: str, *, attempt: int = 1, attempts_max: int = 1, tenant: str = "",
@@ -40,6 +51,7 @@ class JobContext:
         self.version = version
         self._bound: dict[str, Any] = {}
         self._progress: Progress | None = None
+        self._cost = 0.0
 
     def bind(self, **fields: Any) -> None:
         """Add *fields* to every log line of this run: ``ctx.bind(list_id=order.list_id)``. Not for secrets."""
@@ -58,6 +70,21 @@ class JobContext:
         if not 0 <= ratio <= 1:
             raise ValueError(f"progress: expected a ratio of 0..1, got {ratio!r}.")
         self._progress = Progress(float(ratio), message[:200])
+
+    def spend(self, dollars: float) -> None:
+        """
+        Say what the run has cost beyond its machine: a paid API, a model. Adds up, over the job's runs as well.
+
+        Raises: ValueError for an amount that is none.
+        """
+        if not 0 <= dollars < float("inf"):
+            raise ValueError(f"spend: expected US dollars >= 0, got {dollars!r}.")
+        self._cost += dollars
+
+    @property
+    def cost(self) -> float:
+        """What :meth:`spend` added up."""
+        return self._cost
 
     def take_progress(self) -> Progress | None:
         """What was said since the last call; for the worker."""

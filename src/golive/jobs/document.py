@@ -27,6 +27,8 @@ def document(job: Job, reference: Reference | None = None, result_url: str = "")
         "attempts": job.attempts,
         "attempts_max": job.attempts_max,
     }
+    if job.cost is not None:
+        fields["cost_dollars"] = round(job.cost, 6)
     if job.progress is not None:
         fields["progress"] = job.progress
     if reference is not None:

@@ -86,6 +86,7 @@ class Job(msgspec.Struct, frozen=True):
     progress: Progress | None = None
     cancel_requested: bool = False
     webhook: str | None = None
+    cost: float | None = None
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -130,7 +131,11 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """How a claim ends: one of the events SUCCEED, FAIL, RETRY, HAND_BACK or CANCEL, with what belongs to it."""
+    """
+    How a claim ends: one of the events SUCCEED, FAIL, RETRY, HAND_BACK or CANCEL, with what belongs to it.
+
+    *cost* is what the handler says its run cost, in US dollars.
+    """
 
     id: JobId
     worker: str
@@ -140,6 +145,7 @@ class Settlement(msgspec.Struct, frozen=True):
     failure: Failure | None = None
     delay_seconds: float = 0.0
     run_seconds: float = 0.0
+    cost: float = 0.0
 
 
 class Rescue(msgspec.Struct, frozen=True):

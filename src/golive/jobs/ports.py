@@ -42,6 +42,7 @@ class StoreCapability(enum.StrEnum):
     SUBMIT_LARGE = "more than 100 jobs in one submission, all or none"
     ONE_CLOCK = "leases compared by one clock"
     LIMITS = "queue, tenant and rate limits that hold over all workers together"
+    COSTS = "what runs cost, by job and by version"
     WAKES_OTHERS = "a submission wakes idle workers of other processes"
 
 
@@ -210,6 +211,15 @@ class JobStore(Protocol):
 
     async def runs(self) -> list[RunTally]:
         """What became of the runs of each version, as counters that only grow, by version, kind and end."""
+        ...
+
+    async def costs(self) -> dict[tuple[str, str], float]:
+        """
+        What the runs of each version and kind cost together, in US dollars, as they were settled; only grows. A crash
+        may lose the cost of runs that ended just before it, and never counts one twice.
+
+        Raises: UsageError where the store does not keep costs.
+        """
         ...
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:

@@ -81,6 +81,7 @@ async def _answers(source: int, context: JobContext, most: int) -> Ended | None:
             answer = msgspec.msgpack.decode(await reader.readexactly(length), type=Said | Ended)
             if isinstance(answer, Ended):
                 context.bind(**answer.bound)
+                context.spend(answer.cost)
                 return answer
             context.progress(answer.ratio, answer.message)
     except (asyncio.IncompleteReadError, msgspec.MsgspecError, ValueError):

@@ -25,6 +25,8 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from golive.errors import GoliveError
 from golive.jobs import log
 from golive.jobs.alive import sign_of_life
@@ -117,8 +119,8 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         unsubscribe = self._store.subscribe(self._ring)
         self._heart.start()
-        chores = (self._rescue_for_ever, self._tend_for_ever, self._settler.run, *self._chores)
-        background = [asyncio.create_task(chore()) for chore in chores]
+        own = (self._rescue_for_ever, self._tend_for_ever, self._settler.run)
+        background = [asyncio.create_task(chore()) for chore in (*own, *self._chores)]
         log.event("worker.started", worker=self.name, kinds=sorted(self._handlers), concurrency=self._concurrency,
                   version=self._settings.version)  # fmt: skip
         try:
@@ -126,6 +128,8 @@ class Worker:
                 await self._claim_until_stopped()
         finally:
             unsubscribe()
+            for task in background[len(own) :]:  # who drains begins nothing new
+                task.cancel()
             await self._drain()
             await self._settler.flush()
             for task in background:
@@ -248,6 +252,8 @@ class Worker:
         if run.lost:
             return
         settlement = self._settlement(run.claim, outcome, seconds)
+        if context.cost:
+            settlement = replace(settlement, cost=context.cost)
         self._settler.add(settlement, run.claim)
         if settlement.delay_seconds:
             asyncio.get_running_loop().call_later(settlement.delay_seconds + 0.001, self._wake.set)
@@ -303,7 +309,8 @@ class Worker:
 
     def _cancel(self, run: _Run) -> None:
         claim, seconds = run.claim, time.monotonic() - run.started
-        self._settler.add(Settlement(claim.id, claim.worker, claim.fence, Event.CANCEL, run_seconds=seconds), claim)
+        end = Settlement(claim.id, claim.worker, claim.fence, Event.CANCEL, run_seconds=seconds, cost=run.context.cost)
+        self._settler.add(end, claim)
         log.event("job.cancelled", job_id=claim.id, kind=claim.kind, attempt=claim.attempts, worker=self.name)
 
     def _settled(self, batch: Sequence[tuple[Settlement, Claim]], accepted: Sequence[bool]) -> None:

@@ -132,6 +132,24 @@ class UpkeepContract:
         await store.rescue(9)
         assert [job.id for job in await store.unannounced(9)] == [new.id]
 
+    async def test_what_runs_cost_is_kept_by_job_and_by_version(self, store: JobStore) -> None:
+        """However they end, over all attempts; a refused settlement costs nothing; without a cost there is none."""
+        if StoreCapability.COSTS not in store.capabilities:
+            with pytest.raises(UsageError, match="costs"):
+                await store.costs()
+            return
+        paid, free, retried = news = [new_job(), new_job(), new_job()]
+        await store.submit(news)
+        claims = {each.id: each for each in await claim(store)}
+        ends = [settlement(claims[paid.id], cost=0.25), settlement(claims[free.id]),
+                settlement(claims[retried.id], Event.RETRY, failure=Failure("b", "b"), cost=0.5)]  # fmt: skip
+        assert await store.settle(ends) == [True, True, True]
+        assert await store.settle(ends) == [False, False, False]
+        (again,) = await claim(store)
+        await store.settle([settlement(again, Event.FAIL, failure=Failure("b", "b"), cost=1.0)])
+        assert [(job and job.cost) for job in [await store.get(new.id) for new in news]] == [0.25, None, 1.5]
+        assert await store.costs() == {("v1", "report"): 1.75}
+
     async def test_redriving_may_change_the_payload(self, store: JobStore) -> None:
         """Only where it is put back; the fingerprint of the key stays, so that the first caller still finds it."""
         failed, done = new_job(idempotency_key="k", fingerprint=b"f"), new_job()

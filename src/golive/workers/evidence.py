@@ -8,11 +8,12 @@ machine, and outlive workers and controllers. They tell a version by the ``GOLIV
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from golive.errors import StateError, UnavailableError
-from golive.jobs.ports import JobStore
+from golive.jobs.ports import JobStore, StoreCapability
 from golive.jobs.tally import BOUNDS_SECONDS, RunTally
 from golive.rollout.ports import ArmSample, Evidence, JobCounts, Sample
 
@@ -35,6 +36,7 @@ class JobEvidence(Evidence):
         try:
             await self.store.open()
             tallies, rule = await self.store.runs(), await self.store.split()
+            costs = await self.store.costs() if StoreCapability.COSTS in self.store.capabilities else {}
         except StateError as error:
             raise UnavailableError(str(error)) from error
         at = datetime.now(UTC)
@@ -42,16 +44,24 @@ class JobEvidence(Evidence):
         for tally in tallies:
             by_version[tally.version].append(tally)
         named = {rule.candidate, rule.stable} if rule is not None else set()
-        arms = {version: await self._arm(by_version[version]) for version in sorted(({*by_version} | named) - {""})}
+        arms = {
+            version: await self._arm(by_version[version], costs) for version in sorted(({*by_version} | named) - {""})
+        }
         return Sample(at, EPOCH, arms)
 
-    async def _arm(self, tallies: list[RunTally]) -> ArmSample:
+    async def _arm(self, tallies: list[RunTally], costs: Mapping[tuple[str, str], float]) -> ArmSample:
         jobs: dict[str, dict[str, Any]] = {}
         for tally in tallies:
             counts = jobs.setdefault(await self._queue_of(tally.kind), {"ends": {}, "histogram": list(_NOTHING)})
             counts["ends"][str(tally.end)] = counts["ends"].get(str(tally.end), 0) + tally.runs
             counts["histogram"] = [held + new for held, new in zip(counts["histogram"], tally.histogram, strict=True)]
-        counted = {queue: JobCounts(counts["ends"], counts["histogram"]) for queue, counts in jobs.items()}
+        spent: dict[str, float] = defaultdict(float)
+        for version, kind in {(tally.version, tally.kind) for tally in tallies}:
+            spent[await self._queue_of(kind)] += costs.get((version, kind), 0.0)
+        counted = {  # no run of any version said what it cost: then nobody counted
+            queue: JobCounts(counts["ends"], counts["histogram"], spent[queue] if costs else None)
+            for queue, counts in jobs.items()
+        }
         return ArmSample({}, {}, list(_NOTHING), jobs=counted)
 
     async def _queue_of(self, kind: str) -> str:

@@ -167,6 +167,10 @@ class DynamoUpkeep:
                     await self._table.delete({"pk": item["pk"]})
         self._wake()
 
+    async def costs(self) -> dict[tuple[str, str], float]:
+        """See the port."""
+        raise UsageError("costs: expected a store that keeps them, got DynamoDB, which does not.")
+
     async def runs(self) -> list[RunTally]:
         """See the port."""
         keys = [{"pk": item["pk"]} async for item in self._table.query(SEEN, "#s = :s", {"s": "runs"})]

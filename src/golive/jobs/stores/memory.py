@@ -46,7 +46,9 @@ class _Held(NamedTuple):
 class MemoryStore:
     """See :class:`golive.jobs.ports.JobStore`. *clock* is seconds since the epoch."""
 
-    capabilities = frozenset({StoreCapability.SUBMIT_LARGE, StoreCapability.ONE_CLOCK, StoreCapability.LIMITS})
+    capabilities = frozenset(
+        {StoreCapability.SUBMIT_LARGE, StoreCapability.ONE_CLOCK, StoreCapability.LIMITS, StoreCapability.COSTS}
+    )
     result_bytes_max: int | None = None
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -59,6 +61,7 @@ class MemoryStore:
         self._listeners: list[Callable[[], None]] = []
         self._split: Split | None = None
         self._runs: dict[tuple[str, str, str, int], tuple[int, float]] = {}
+        self._costs: Counter[tuple[str, str]] = Counter()
         self._paused: dict[str, Pause] = {}
         self._schedules: dict[str, Schedule] = {}
         self._full_at: dict[str, float] = {}
@@ -293,6 +296,11 @@ class MemoryStore:
         with self._lock:
             return tallies((*key, *counts) for key, counts in self._runs.items())
 
+    async def costs(self) -> dict[tuple[str, str], float]:
+        """See the port."""
+        with self._lock:
+            return {key: float(dollars) for key, dollars in self._costs.items()}
+
     def _tally(self, job: Job, end: RunEnd | None, seconds: float) -> None:
         if end is not None:
             key = (job.version or "", job.kind, str(end), duration_bucket(seconds))
@@ -350,6 +358,9 @@ class MemoryStore:
             return False
         job, now = self._jobs[settlement.id], self._clock()
         self._tally(job, run_end(settlement.event, settlement.failure), settlement.run_seconds)
+        if settlement.cost:
+            self._costs[job.version or "", job.kind] += settlement.cost  # type: ignore[assignment]
+            job = replace(job, cost=(job.cost or 0.0) + settlement.cost)
         state = move(job.state, unless_cancelled(settlement.event, job.cancel_requested))
         self._release(
             replace(

@@ -170,6 +170,10 @@ class PostgresStore:
             answers = await self._settle([settlements[index] for index in rest])
             for index, answer in zip(rest, answers, strict=True):
                 accepted[index] = answer
+        if costs := [
+            (each.id, each.cost) for each, yes in zip(settlements, accepted, strict=True) if yes and each.cost
+        ]:
+            await self._fetch("settle", self._sql.upkeep.spend, *map(list, zip(*costs, strict=True)))
         return accepted
 
     async def _settle(self, settlements: Sequence[Settlement]) -> list[bool]:
@@ -291,6 +295,11 @@ class PostgresStore:
     async def runs(self) -> list[RunTally]:
         """See the port."""
         return tallies(tuple(row) for row in await self._fetch("read", self._sql.runs))
+
+    async def costs(self) -> dict[tuple[str, str], float]:
+        """See the port."""
+        rows = await self._fetch("read", self._sql.upkeep.costs)
+        return {(version, kind): dollars for version, kind, dollars in rows}
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port. Call it on the loop that shall listen."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from golive.jobs.machine import LEGAL_MOVES, State
 from golive.jobs.stores.postgres_limits import LIMITS, LimitedClaims
-from golive.jobs.stores.postgres_upkeep import HOOKS, Upkeep
+from golive.jobs.stores.postgres_upkeep import COSTS, HOOKS, Upkeep
 from golive.jobs.tally import BOUNDS_SECONDS
 
 _STATES = ", ".join(f"'{state}'" for state in State)
@@ -90,7 +90,7 @@ _JOB = (
     "id::text, kind, queue, tenant, state, priority, extract(epoch from run_at)::float8, attempts, attempts_max, "
     "payload, extract(epoch from created_at)::float8, idempotency_key, fingerprint, worker, version, "
     "extract(epoch from started_at)::float8, extract(epoch from finished_at)::float8, result, failure, progress, "
-    "cancel_requested, webhook"
+    "cancel_requested, webhook, cost"
 )
 
 _SUBMIT = """
@@ -285,7 +285,7 @@ class Statements:
         def sql(text: str) -> str:
             return text.replace("$table", table).replace("$job", _JOB)
 
-        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS), sql(_SPLIT_AND_RUNS), sql(LIMITS + HOOKS)]
+        self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS), sql(_SPLIT_AND_RUNS), sql(LIMITS + HOOKS), sql(COSTS)]
         self.limited = LimitedClaims(sql, _BUCKET, _TAKE)
         self.upkeep = Upkeep(sql)
         self.submit = sql(_SUBMIT)

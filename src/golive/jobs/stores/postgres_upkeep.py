@@ -17,6 +17,12 @@ HOOKS = """
         where webhook is not null and finished_at is not null and announced_at is distinct from finished_at;
 """
 
+COSTS = """
+    alter table $table add column cost float8;
+    create table $table_costs (version text not null, kind text not null, dollars float8 not null,
+                               primary key (version, kind));
+"""
+
 #: Seconds since the epoch by this host: good enough to say which ids need not be looked at. A test may own it.
 clock = time.time
 
@@ -61,6 +67,14 @@ class Upkeep:
             "select $job from $table where webhook is not null and finished_at is not null "
             "and announced_at is distinct from finished_at order by id limit $1"
         )
+        self.spend = sql(
+            "with spent as (update $table as job set cost = coalesce(job.cost, 0) + said.dollars "
+            "from unnest($1::uuid[], $2::float8[]) as said (id, dollars) where job.id = said.id "
+            "returning coalesce(version, '') as version, kind, dollars) "
+            "insert into $table_costs as known select version, kind, sum(dollars) from spent group by 1, 2 "
+            "order by 1, 2 on conflict (version, kind) do update set dollars = known.dollars + excluded.dollars"
+        )
+        self.costs = sql("select version, kind, dollars from $table_costs")
         self._announced = sql(
             "update $table as job set announced_at = finished_at from unnest($1::uuid[], $2::float8[]) "
             "as said (id, at) where job.id = said.id and extract(epoch from finished_at)::float8 = said.at"

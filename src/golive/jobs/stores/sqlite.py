@@ -217,6 +217,10 @@ class SqliteStore:
         """See the port."""
         return await self._read(self._sql.runs)
 
+    async def costs(self) -> dict[tuple[str, str], float]:
+        """See the port."""
+        return await self._read(self._sql.upkeep.costs)
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See the port."""
         assert self._watch, "open() comes first"

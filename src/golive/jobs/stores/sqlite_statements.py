@@ -32,7 +32,7 @@ from golive.jobs.model import (
 from golive.jobs.split import Split, may_claim, shut_out
 from golive.jobs.stores.sqlite_batches import Batches, Counts
 from golive.jobs.stores.sqlite_limits import LIMITS, LimitedClaims
-from golive.jobs.stores.sqlite_upkeep import HOOKS, Upkeep
+from golive.jobs.stores.sqlite_upkeep import COSTS, HOOKS, Upkeep
 from golive.jobs.tally import KEPT_SECONDS, RunEnd, RunTally, duration_bucket, run_end, tallies
 
 _SCHEMA = """
@@ -106,7 +106,7 @@ _MINE = " and (golive_bucket(id, ?) < ?) = ?"
 _JOB = (
     "id, kind, queue, tenant, state, priority, run_at, attempts, attempts_max, payload, created_at, idempotency_key, "
     "fingerprint, worker, version, started_at, finished_at, result, failure, progress, cancel_requested, "
-    "webhook"
+    "webhook, cost"
 )
 
 _decode_failure = msgspec.json.Decoder(Failure).decode
@@ -127,6 +127,7 @@ class Statements:
             self._sql(_CANCEL_AND_PROGRESS),
             self._sql(_SPLIT_AND_RUNS),
             self._sql(LIMITS + HOOKS),
+            self._sql(COSTS),
         ]
         self._limited = LimitedClaims(self._sql)
         self.upkeep = Upkeep(self._sql)
@@ -273,6 +274,10 @@ class Statements:
             if each.event is not Event.SUCCEED:
                 accepted[at] = self._settle_one(connection, each, now, counts)
         self._write_counts(connection, counts, now)
+        if costs := [
+            (each.id, each.cost) for each, yes in zip(settlements, accepted, strict=True) if yes and each.cost
+        ]:
+            self.upkeep.spend(connection, costs=costs)
         return accepted
 
     def rescue(self, connection: Connection, *, limit: int, now: float) -> list[Rescue]:

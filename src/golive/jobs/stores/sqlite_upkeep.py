@@ -21,6 +21,12 @@ HOOKS = """
         where webhook is not null and finished_at is not null and announced_at is not finished_at;
 """
 
+COSTS = """
+    alter table $table add column cost real;
+    create table $table_costs (version text not null, kind text not null, dollars real not null,
+                               primary key (version, kind)) without rowid;
+"""
+
 _decode_pause = msgspec.json.Decoder(Pause).decode
 _decode_schedule = msgspec.json.Decoder(Schedule).decode
 _encode = msgspec.json.Encoder().encode
@@ -42,6 +48,11 @@ class Upkeep:
             "select $job from $table where webhook is not null and finished_at is not null "
             "and announced_at is not finished_at order by id limit ?"
         )
+        self._spent = sql("update $table set cost = coalesce(cost, 0) + ? where id = ? returning version, kind")
+        self._add_cost = sql(
+            "insert into $table_costs values (?1, ?2, ?3) on conflict do update set dollars = dollars + ?3"
+        )
+        self._costs = sql("select version, kind, dollars from $table_costs")
         self._announced = sql("update $table set announced_at = finished_at where id = ? and finished_at = ?")
 
     def paused(self, connection: Connection) -> list[Pause]:
@@ -81,6 +92,16 @@ class Upkeep:
         ]  # fmt: skip
         connection.executemany(self._remove, gone)
         return Pruned([JobId(id_) for (id_,) in gone], JobId(rows[-1][0]) if len(rows) == limit else None)
+
+    def spend(self, connection: Connection, *, costs: Sequence[tuple[JobId, float]]) -> None:
+        """Add what accepted runs cost to their jobs and to their versions."""
+        for job, dollars in costs:
+            version, kind = connection.execute(self._spent, (dollars, job)).fetchone()
+            connection.execute(self._add_cost, (version or "", kind, dollars))
+
+    def costs(self, connection: Connection) -> dict[tuple[str, str], float]:
+        """See the port."""
+        return {(version, kind): dollars for version, kind, dollars in connection.execute(self._costs)}
 
     def hasten(self, connection: Connection, *, job: JobId, now: float) -> None:
         """See the port."""
