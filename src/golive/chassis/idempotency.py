@@ -78,8 +78,7 @@ class Saved(msgspec.Struct, array_like=True):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """
     What a store knows about a key.
 

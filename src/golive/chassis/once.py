@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -42,8 +42,6 @@ from golive.errors import ConfigError
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
     from golive.chassis.exchange import Exchange
-
-AnyT = TypeVar("AnyT")
 
 #: The others are idempotent by definition (RFC 9110, section 9.2.2).
 METHODS = ("POST", "PATCH")
@@ -197,12 +195,6 @@ class Once:
         """
         return not self._chassis.booted_by_server or self._chassis.limits.timeout_seconds is not None
 
-    async def _in_time(self, call: Awaitable[AnyT]) -> AnyT:
-        if self._bounded:
-            return await call
-        async with asyncio.timeout(STORE_SECONDS):
-            return await call
-
     async def _begin(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
         """Begin, or with ``wait`` look again until the one that runs has ended."""
         self._lookups.inc()
@@ -225,7 +217,10 @@ class Once:
 
     async def _begin_once(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
         try:
-            return await self._in_time(self.store.begin(name, mark, owner, rules.lease_seconds))
+            if self._bounded:
+                return await self.store.begin(name, mark, owner, rules.lease_seconds)
+            async with asyncio.timeout(STORE_SECONDS):
+                return await self.store.begin(name, mark, owner, rules.lease_seconds)
         except BaseException:  # it may have taken the key all the same, for a run that will not be
             self._again(lambda: self.store.release(name, owner), rules.lease_seconds)
             raise
@@ -267,18 +262,22 @@ class Once:
         """Store the result; True when nothing remains to be cleaned up, also when another owner has taken over."""
         saved = recorder.saved()
 
-        async def finish() -> None:
-            if not await self.store.finish(name, owner, saved, rules.ttl_seconds):
-                self._fenced.inc()
-            elif self.cache is not None:
-                self.cache.put(name, Record(mark, owner, False, True, saved, rules.ttl_seconds))
-
         try:
-            await self._in_time(finish())
+            if self._bounded:
+                await self._finish(rules, name, owner, mark, saved)
+            else:
+                async with asyncio.timeout(STORE_SECONDS):
+                    await self._finish(rules, name, owner, mark, saved)
         except Exception:  # the work is done and cannot be undone; the lease protects until it ends
             self._errors.inc()
-            self._again(finish, rules.lease_seconds)
+            self._again(lambda: self._finish(rules, name, owner, mark, saved), rules.lease_seconds)
         return True
+
+    async def _finish(self, rules: IdempotencyRules, name: str, owner: str, mark: bytes, saved: bytes | None) -> None:
+        if not await self.store.finish(name, owner, saved, rules.ttl_seconds):
+            self._fenced.inc()
+        elif self.cache is not None:
+            self.cache.put(name, Record(mark, owner, False, True, saved, rules.ttl_seconds))
 
     async def _forget(self, name: str, owner: str) -> None:
         try:
