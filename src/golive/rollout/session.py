@@ -138,7 +138,7 @@ class Session:
     def missing(self, state: State, sample: Sample) -> str:
         """Why *sample* cannot be judged: the version it says nothing about. Empty when it can."""
         missing = [version for version in (state.stable, state.candidate) if version not in sample.arms]
-        return f"no evidence: the gateway has no counts of {' and '.join(missing)}" if missing else ""
+        return f"no evidence: there are no counts of {' and '.join(missing)}" if missing else ""
 
     def fits(self, state: State, sample: Sample) -> bool:
         """
