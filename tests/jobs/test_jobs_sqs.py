@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -200,6 +201,35 @@ async def test_a_purged_queue_loses_no_job(queues: Queues, tmp_path: Any) -> Non
         queues.purge()
         async with working(jobs):
             assert {(await finished(jobs, job)).state for job in news} == {State.SUCCEEDED}
+
+
+@pytest.mark.slow
+async def test_what_waits_for_something_else_is_no_dead_letter(queues: Queues, tmp_path: Any) -> None:
+    """A paused queue is not read; another version's job comes to it as a new message, counted from one."""
+    jobs = application(queues.address, tmp_path, version="v1")
+    async with working(jobs):
+        await jobs.store.set_paused("enrichment", "maintenance")
+        await asyncio.sleep(2 * delivered.ELSEWHERE_SECONDS + delivered.WAIT_SECONDS)  # a poll under way ends
+        paused = await jobs.submit("enrichment", "quick")
+        await jobs.split_claims("v2", 10_000)
+        theirs = await jobs.submit("ai_analysis", 1)
+        await asyncio.sleep(4 * delivered.ELSEWHERE_SECONDS)
+        for job in (paused, theirs):
+            found = await jobs.get(job.id)
+            assert found is not None
+            assert found.state is State.PENDING
+    transport = SqsTransport(queues.address)
+    seen: dict[str, int] = {}
+
+    async def both() -> bool:
+        for each in await transport.receive(QUEUES, 10, 1.0, HOLD):
+            seen.setdefault(each.job, each.received)
+        return len(seen) == 2
+
+    await until(both)
+    await transport.close()
+    assert seen[paused.id] == 1
+    assert seen[theirs.id] <= 2
 
 
 async def test_a_queue_that_is_away_costs_no_submission(tmp_path: Any, queues: Queues) -> None:

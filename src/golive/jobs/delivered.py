@@ -23,10 +23,10 @@ from golive.errors import GoliveError
 from golive.jobs import log
 from golive.jobs.handlers import Handler
 from golive.jobs.machine import Event, State
-from golive.jobs.model import Claim, Demand, Job, JobId, Settlement
+from golive.jobs.model import Claim, Demand, Job, JobId, Settlement, Waiting
 from golive.jobs.ports import JobStore
 from golive.jobs.rung import Rung
-from golive.jobs.transports.ports import DeliveringTransport, Delivery
+from golive.jobs.transports.ports import DeliveringTransport, Delivery, TransportCapability
 
 #: One poll; a worker that stops ends within it.
 WAIT_SECONDS = 5.0
@@ -49,6 +49,8 @@ class Delivered(Rung):
         self._held: dict[JobId, Delivery] = {}
         self._listeners: list[Callable[[], None]] = []
         self._receiving: dict[str, asyncio.Task[None]] = {}
+        self._looked_at = float("-inf")
+        self._closed: set[str] = set()
 
     async def close(self) -> None:
         """See the port."""
@@ -69,7 +71,8 @@ class Delivered(Rung):
         taken = self._take(demands, limit)
         claims = await self._claim_taken(taken, worker, lease_seconds, version) if taken else []
         if not self._buffer and len(claims) < limit:
-            self._ask({each.queue for each in demands}, limit - len(claims), HOLD_LEASES * lease_seconds)
+            open_ = {each.queue for each in demands} - await self._paused()
+            self._ask(open_, limit - len(claims), HOLD_LEASES * lease_seconds)
         return claims
 
     async def extend(self, claims: Sequence[Claim], lease_seconds: float) -> list[Claim]:
@@ -118,7 +121,8 @@ class Delivered(Rung):
         self, taken: Sequence[tuple[Delivery, bool]], worker: str, lease_seconds: float, version: str | None
     ) -> list[Claim]:
         wanted = {delivery.job: delivery for delivery, want in taken if want}
-        await self._tell(self._deliveries.again([delivery for delivery, want in taken if not want], ELSEWHERE_SECONDS))
+        for delivery in [delivery for delivery, want in taken if not want]:
+            await self.elsewhere(delivery, time.time())
         await self.revive(list(wanted.values()))
         claims = []
         for claim in await self.inner.claim_jobs(list(wanted), worker, lease_seconds, version):
@@ -139,7 +143,7 @@ class Delivered(Rung):
         elif job.state is State.RUNNING:  # perhaps by a worker that dies
             await self.again(delivery, lease_seconds)
         else:
-            await self.again(delivery, max(ELSEWHERE_SECONDS, job.run_at - time.time()))
+            await self.elsewhere(delivery, job.run_at)
 
     async def revive(self, deliveries: Sequence[Delivery]) -> None:
         """What somebody moved out of the dead-letter queue runs again, unless it has died anew since."""
@@ -156,9 +160,32 @@ class Delivered(Rung):
         if job and job.finished_at is not None:
             await self._tell(self._deliveries.bury([delivery], [job.finished_at]))
 
+    async def elsewhere(self, delivery: Delivery, run_at: float) -> bool:
+        """
+        Its job waits for something else: its time, another version, the end of a pause. It comes again as a new ring
+        where that can be delayed, because deliveries are counted, and those that come often end as dead letters. True
+        if this one is done with.
+        """
+        later = max(time.time() + ELSEWHERE_SECONDS, run_at)
+        if TransportCapability.DELAYS not in self.transport.capabilities:
+            await self.again(delivery, later - time.time())
+            return False
+        await self._tell(self._anew(delivery, later))
+        return True
+
+    async def _anew(self, delivery: Delivery, run_at: float) -> None:
+        await self._deliveries.ring([Waiting(delivery.job, delivery.kind, delivery.queue, "", run_at)])
+        await self._deliveries.done([delivery])
+
     async def again(self, delivery: Delivery, delay_seconds: float) -> None:
         """It comes again after this."""
         await self._tell(self._deliveries.again([delivery], delay_seconds))
+
+    async def _paused(self) -> set[str]:
+        """What is paused stays in its queue, where nothing counts how often it is looked at."""
+        if time.monotonic() > self._looked_at + ELSEWHERE_SECONDS:
+            self._looked_at, self._closed = time.monotonic(), {each.queue for each in await self.inner.paused()}
+        return self._closed
 
     def _ask(self, queues: set[str], appetite: int, hold_seconds: float) -> None:
         """Each queue for its part, by a poll of its own: an empty one must not hold up a full one."""

@@ -30,7 +30,7 @@ import msgspec
 from golive.errors import ConfigError, GoliveError
 from golive.jobs import log
 from golive.jobs.app import Jobs
-from golive.jobs.delivered import ELSEWHERE_SECONDS, Delivered
+from golive.jobs.delivered import Delivered
 from golive.jobs.http import Endpoints, Scope, application
 from golive.jobs.machine import Event, State
 from golive.jobs.model import JobId
@@ -201,9 +201,10 @@ class LambdaHandlers:
             return True
         if end.event in (Event.SUCCEED, Event.CANCEL) or end.job is None or end.job.state.terminal:
             return True
+        if end.event is None and end.job.state is State.PENDING:
+            return await delivered.elsewhere(delivery, end.job.run_at)
         lease = self._jobs.settings.lease.total_seconds()
-        pause = lease if end.job.state is State.RUNNING else max(ELSEWHERE_SECONDS, end.delay_seconds)
-        await delivered.again(delivery, 0.0 if end.event is Event.HAND_BACK else pause)
+        await delivered.again(delivery, lease if end.event is None else end.delay_seconds)
         return False
 
     async def _reconcile(self) -> dict[str, Any]:

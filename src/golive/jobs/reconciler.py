@@ -44,7 +44,9 @@ class Reconciler:
         for each in await self._store.rescue(RESCUE_MAX):
             log.event("job.rescued", level=log.WARNING, job_id=each.id, kind=each.kind, attempt=each.attempts,
                       state=each.state, lost_worker=each.worker)  # fmt: skip
-        demands = [Demand(handler.queue, handler.name, RING_MAX) for handler in self._handlers()]
+        closed = {each.queue for each in await self._store.paused()}
+        handlers = [each for each in self._handlers() if each.queue not in closed]
+        demands = [Demand(handler.queue, handler.name, RING_MAX) for handler in handlers]
         overdue = await self._store.overdue(demands, self._patience_seconds)
         lost = await self._store.transport.lost(overdue) if overdue else []
         if lost:
