@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge power-cuts
+.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge power-cuts prove-simulator bench-controller
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -50,6 +50,12 @@ simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about te
 
 simulate-judge: .venv/dev.stamp  ## Every bar of the verdict: a thousand whole rollouts a cell (about twenty minutes)
 	$(BIN)/python benchmarks/simulate_judge.py
+
+prove-simulator: .venv/dev.stamp  ## Bugs planted on purpose, one by one, and who finds each (about twenty minutes)
+	$(BIN)/python tests/rollout/planted.py
+
+bench-controller: .venv/dev.stamp  ## What ten rollouts cost: one real minute, then 100,000 ticks (about five minutes)
+	$(BIN)/python benchmarks/bench_controller.py
 
 compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about a minute)
 	$(BIN)/python benchmarks/compare_judges.py

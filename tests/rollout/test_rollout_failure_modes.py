@@ -9,6 +9,7 @@ tests/judge/test_judge_failure_modes.py.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -507,3 +508,26 @@ def test_f20_a_rollout_of_days_lives_in_the_controller_and_needs_nobody_attached
         await stage.until(lambda: stage.state.phase is Phase.LIVE, 200 * 3600)
 
     play(act)
+
+
+def test_f16_a_rollout_that_soaks_leaves_nothing_behind_in_memory(play: Any, real_judge: Any) -> None:
+    """Five hundred looks after the first thousand leave no object behind. Longer: `make bench-controller`."""
+    plan = small_plan((10, 100), floor=timedelta(days=9))
+    sizes: list[int] = []
+
+    async def act(stage: Any) -> None:
+        await stage.kill()
+        stage.world.faults = _change(stage.world.faults, error_ratio=0.0)
+        stage.request("ship", version=NEW, plan=msgspec.to_builtins(plan), judging=real_judge.judging)
+        stage.begin()
+        stage.life.controller.pace = Pace(
+            tick=timedelta(seconds=10), probe=timedelta(minutes=1), inbox=timedelta(minutes=1)
+        )
+        for _ in range(3):
+            await asyncio.sleep(5000)
+            gc.collect()
+            sizes.append(len(gc.get_objects()))
+        assert len(stage.events(ev.Verdict)) > 1400
+
+    play(act, None, real_judge.make)
+    assert sizes[2] - sizes[1] < 500, f"objects alive after 500, 1000 and 1500 looks: {sizes}"

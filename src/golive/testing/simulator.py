@@ -49,22 +49,32 @@ from golive.testing.simulated_world import Outcome as Outcome
 from golive.testing.simulated_world import SimpleJudge as SimpleJudge
 from golive.testing.virtual import run_virtual
 
+HORIZON_SECONDS = 200_000.0
+"""A rollout that has not ended by then never will; those that wait for people and windows take days."""
 
-def simulate(seed: int, faults: Faults, plan: Plan | None = None, maker: JudgeMaker | None = None) -> Outcome:
+
+def simulate(
+    seed: int,
+    faults: Faults,
+    plan: Plan | None = None,
+    maker: JudgeMaker | None = None,
+    *,
+    horizon_seconds: float = HORIZON_SECONDS,
+) -> Outcome:
     """
     Play one rollout to its end.
 
     Raises: Broken when an invariant does not hold.
     """
-    return run_virtual(_simulate(seed, faults, plan or small_plan(), maker or SimpleJudge.make))
+    return run_virtual(_simulate(seed, faults, plan or small_plan(), maker or SimpleJudge.make, horizon_seconds))
 
 
-async def _simulate(seed: int, faults: Faults, plan: Plan, maker: JudgeMaker) -> Outcome:
+async def _simulate(seed: int, faults: Faults, plan: Plan, maker: JudgeMaker, horizon_seconds: float) -> Outcome:
     world = World(seed, faults)
     people = asyncio.create_task(_people(world, plan))
     lives = asyncio.create_task(_lives(world, maker))
     try:
-        async with asyncio.timeout(200_000):
+        async with asyncio.timeout(horizon_seconds):
             await lives
             if people.done():
                 people.result()
