@@ -172,6 +172,23 @@ async def test_three_workers_fire_each_occurrence_once(jobs: Jobs) -> None:
         assert known.next_at == at("2026-01-10T03:00Z")
 
 
+async def test_a_store_that_was_emptied_learns_the_schedules_again() -> None:
+    """They begin anew there, without a restart of the worker."""
+    jobs, clock = Jobs("memory://"), _Clock(at("2026-01-05T10:00Z"))
+
+    @jobs.handler("report")
+    async def report() -> None: ...
+
+    jobs.cron("nightly", "0 3 * * *", handler="report")
+    scheduler = Scheduler(jobs.store, list(jobs.schedules.values()), jobs.occurrence, clock)
+    await scheduler.begin()
+    jobs.store._schedules.clear()  # type: ignore[attr-defined]
+    await scheduler.step()
+    clock.now = at("2026-01-06T03:00Z")
+    await scheduler.step()
+    assert len(await jobs.store.page(9, state=None, kind=None, before=None)) == 1
+
+
 async def test_a_schedule_with_another_time_begins_anew(jobs: Jobs) -> None:
     """The new times before the change were never meant."""
 

@@ -65,6 +65,8 @@ class Scheduler:
     async def step(self) -> float:
         """Fire what is due; returns the seconds until the next look."""
         known = {each.name: each.fired_at for each in await self._store.schedules()}
+        if any(declared.name not in known for declared in self._schedules):  # the store was emptied under us
+            await self.begin()
         now, wake = self._clock(), LOOK_SECONDS
         for declared in self._schedules:
             after = known.get(declared.name, now)
