@@ -153,7 +153,7 @@ def evidence_hash(target: Target, probe: AttestationProbe) -> str:
     """
     if not probe.evidence:
         return ""
-    found = [(name, path) for name, path in tree.files(target) if tree.matches(name, probe.evidence)]
+    found = [(name, path) for name, path in tree.files(target) if tree.matches(name, probe.evidence) and path.is_file()]
     if not found:
         raise UnavailableError(f"no evidence: no file fits {', '.join(probe.evidence)}")
     whole = hashlib.sha256()

@@ -74,11 +74,11 @@ class Client:
         if not target.url:
             raise UnavailableError("no URL to look at. Give one with --url, or start the service.")
         self.url = target.url.rstrip("/")
-        parts = urlsplit(self.url)
         try:
+            parts = urlsplit(self.url)
             port = parts.port
         except ValueError:
-            port = -1
+            parts, port = urlsplit(""), -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise UnavailableError(f"url: expected http://host[:port], got {target.url!r}.")
         self.host = parts.hostname

@@ -18,10 +18,13 @@ async def ask(url: str, *commands: tuple[str, ...]) -> list[str | list[str]]:
 
     Raises: UnavailableError when it does not answer, or answers with an error.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        where = f"{parts.hostname}:{parts.port or 6379}"
+    except ValueError:
+        parts, where = urlsplit(""), ""
     if parts.scheme not in ("redis", "rediss") or not parts.hostname:
         raise UnavailableError("expected redis://host:port, got another URL")
-    where = f"{parts.hostname}:{parts.port or 6379}"
     secure = ssl.create_default_context() if parts.scheme == "rediss" else None
     login = [unquote(part) for part in (parts.username, parts.password) if part]
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,9 +67,10 @@ def sources(target: Target) -> Iterator[tuple[str, str]]:
 
 
 def read(path: Path) -> str | None:
-    """The text of a file; None when it is too large, binary, a link to nowhere, or cannot be read."""
+    """The text of a file; None when it is too large, binary, no plain file, or cannot be read."""
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_BYTES_MAX:  # a pipe has no end
             return None
         data = path.read_bytes()
     except OSError:

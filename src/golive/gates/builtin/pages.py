@@ -38,7 +38,11 @@ async def check(target: Target) -> Outcome:
             continue
         problems += _foreign(path, answer, probe, client)
         for part in _PARTS.findall(answer.body.decode("utf-8", "replace")):
-            address = urlsplit(urljoin(f"{client.url}{path}", part))
+            try:
+                address = urlsplit(urljoin(f"{client.url}{path}", part))
+            except ValueError:
+                problems.append(f"{path} names {part[:80]!r}, which is no address")
+                continue
             if address.netloc == client.authority:
                 parts[address.path + (f"?{address.query}" if address.query else "")] = None
     for part in list(parts)[:PARTS_MAX]:
