@@ -96,7 +96,8 @@ def command(
         report = asyncio.run(run)
     finally:
         progress.close()
-    report = _completed(report, settings, chosen.name if chosen else "")
+    whole = not names and phase is None
+    report = _completed(report, settings, chosen.name if chosen else "", whole)
     if evidence_path is not None:
         write_evidence(evidence_path, report, asyncio.run(_beside(settings, target)), settings.service)
     _show(report, output, evidence_path)
@@ -115,13 +116,13 @@ def _in_phase(
     return found
 
 
-def _completed(report: Report, settings: Settings, profile_name: str) -> Report:
-    """With what only the project knows: its commit, its version, and what changed since the last GO."""
+def _completed(report: Report, settings: Settings, profile_name: str, whole: bool) -> Report:
+    """With what only the project knows: its commit, and, of a *whole* run, what changed since the last GO."""
     commit = asyncio.run(head(settings.root)) or ""
     report = replace(report, commit=commit, profile=profile_name)
-    if settings.file is None:
+    if settings.file is None or not whole:
         return report
-    kept = LastGo(settings.state_dir, settings.environment or "")
+    kept = LastGo(settings.state_dir, "-".join(part for part in (settings.environment, profile_name) if part))
     then = kept.read()
     if then is not None:
         report = replace(report, compared=compare(report, then).sentence)

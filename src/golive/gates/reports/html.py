@@ -24,10 +24,12 @@ body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
 header { display: flex; flex-wrap: wrap; gap: .5rem 2rem; align-items: center; border-bottom: 2px solid; }
 h1 { font-size: 2.6rem; margin: 0; letter-spacing: .02em; }
 h2 { font-size: 1rem; margin: 1.6rem 0 .2rem; text-transform: capitalize; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .4rem 1.5rem; margin: 1rem 0; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .4rem 1.5rem;
+     margin: 1rem 0 .2rem; }
+p { margin: .3rem 0; overflow-wrap: anywhere; }
 dt { font-size: .75rem; opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; table-layout: fixed; }
-col.gate { width: 11rem; } col.verdict { width: 7.5rem; } col.seconds { width: 4.5rem; }
+col.gate { width: 11rem; } col.verdict { width: 8.5rem; } col.seconds { width: 4.5rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .75rem .45rem 0; border-top: 1px solid var(--line); }
 thead th { font-size: .75rem; opacity: .7; border: 0; padding-bottom: 0; }
 th[scope=row] { font-weight: 600; overflow-wrap: anywhere; }
@@ -59,7 +61,8 @@ def render(report: Report) -> str:
     phases = [phase for phase in Phase if any(result.phase is phase for result in report.results)]
     tables = "\n".join(_table(phase, [each for each in report.results if each.phase is phase]) for phase in phases)
     facts = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in _facts(report) if value)
-    compared = f"<p>{escape(report.compared)}</p>" if report.compared else ""
+    notes = [report.compared, f"score {score_of(report).sentence}" if report.results else ""]
+    told = "".join(f"<p>{escape(note)}</p>" for note in notes if note)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -75,7 +78,7 @@ def render(report: Report) -> str:
 <span>{escape(_headline(report))}</span>
 </header>
 <dl>{facts}</dl>
-{compared}
+{told}
 {tables}
 <footer>golive {escape(__version__)}. The gates decide; the score says how far it is and decides nothing.</footer>
 </body>
@@ -99,7 +102,6 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("Profile", report.profile),
         ("When", format_instant(report.started_at)),
         ("Took", f"{report.seconds:.1f} s"),
-        ("Score", score_of(report).sentence if report.results else ""),
     ]
 
 
