@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from golive.rollout.journal import Journal
 from golive.rollout.judge import Action, Decision, Judge, RowVerdict
+from golive.rollout.lease import Lease
 from golive.rollout.machine import State, replay
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.session import Snapshot
@@ -147,3 +149,23 @@ def plain_judges() -> Any:
 def golden() -> Any:
     """See :func:`check_golden`."""
     return check_golden
+
+
+def keep_journal(folder: Path, entries: Sequence[Any]) -> None:
+    """A project of *folder* whose journal holds the rollout *entries*."""
+    (folder / ".golive").mkdir()
+    journal = Journal(folder / ".golive" / "golive.db")
+    lease = Lease(journal.connection, "web")
+    lease.acquire(datetime.now(UTC))
+    events: list[Any] = []
+    for entry in entries:
+        events.append(entry.event)
+        journal.append(entry.event, replay(events), None, fence=lease.fence)
+    lease.release(datetime.now(UTC))
+    journal.close()
+
+
+@pytest.fixture(scope="session")
+def keep() -> Any:
+    """See :func:`keep_journal`."""
+    return keep_journal

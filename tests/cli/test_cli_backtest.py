@@ -6,7 +6,7 @@ import json
 import random
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,6 @@ import pytest
 
 from golive.cli import app_for
 from golive.cli.recording import growth, rates
-from golive.rollout.journal import Journal
-from golive.rollout.lease import Lease
-from golive.rollout.machine import replay
 from golive.slo.table import parse_table
 from golive.testing.simulator import Faults
 
@@ -242,18 +239,9 @@ def test_what_was_asked_wrongly_is_refused_by_name(run: Run, tmp_path: Path, arg
     assert says in err
 
 
-def test_a_rollout_of_the_journal_is_a_recording(run: Run, tmp_path: Path, journey: Any):
+def test_a_rollout_of_the_journal_is_a_recording(run: Run, tmp_path: Path, journey: Any, keep: Any):
     """Every row by version, over its window; its judge is asked by another verb."""
-    (tmp_path / ".golive").mkdir()
-    journal = Journal(tmp_path / ".golive" / "golive.db")
-    lease = Lease(journal.connection, "web")
-    lease.acquire(datetime.now(UTC))
-    events: list[Any] = []
-    for entry in journey(Faults(error_ratio=0.04)):
-        events.append(entry.event)
-        journal.append(entry.event, replay(events), None, fence=lease.fence)
-    lease.release(datetime.now(UTC))
-    journal.close()
+    keep(tmp_path, journey(Faults(error_ratio=0.04)))
     code, out, _ = run("web-1")
     assert code == 3
     assert "stable v1, canary v2" in out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -16,8 +16,6 @@ from golive.cli.terminal import ASCII, UNICODE
 from golive.errors import UsageError
 from golive.rollout import events as ev
 from golive.rollout.journal import Journal
-from golive.rollout.lease import Lease
-from golive.rollout.machine import replay
 from golive.rollout.recompute import recompute
 from golive.testing.simulator import Faults
 from golive.wiring import make_judge
@@ -163,19 +161,10 @@ def test_what_is_no_moment_is_refused_with_examples(healthy, text):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, worse):
+def project(tmp_path, monkeypatch, worse, keep):
     """A project whose journal holds one rollout."""
     (tmp_path / "golive.toml").write_text('service = "web"\napp = "app:app"\n')
-    (tmp_path / ".golive").mkdir()
-    journal = Journal(tmp_path / ".golive" / "golive.db")
-    lease = Lease(journal.connection, "web")
-    lease.acquire(datetime.now(UTC))
-    events = []
-    for entry in worse:
-        events.append(entry.event)
-        journal.append(entry.event, replay(events), None, fence=lease.fence)
-    lease.release(datetime.now(UTC))
-    journal.close()
+    keep(tmp_path, worse)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

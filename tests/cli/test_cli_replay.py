@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from golive.cli import app_for
 from golive.cli.replay_view import as_text, differences
 from golive.cli.terminal import ASCII, UNICODE
-from golive.rollout.journal import Journal
 from golive.rollout.judge import Judge
-from golive.rollout.lease import Lease
 from golive.rollout.machine import replay
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.rejudge import rejudge
@@ -130,19 +128,10 @@ def test_what_differs_is_told_in_a_line_each(good):
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch, worse):
+def project(tmp_path, monkeypatch, worse, keep):
     """A project whose journal holds one rollout."""
     (tmp_path / "golive.toml").write_text('service = "web"\napp = "app:app"\n')
-    (tmp_path / ".golive").mkdir()
-    journal = Journal(tmp_path / ".golive" / "golive.db")
-    lease = Lease(journal.connection, "web")
-    lease.acquire(datetime.now(UTC))
-    events = []
-    for entry in worse:
-        events.append(entry.event)
-        journal.append(entry.event, replay(events), None, fence=lease.fence)
-    lease.release(datetime.now(UTC))
-    journal.close()
+    keep(tmp_path, worse)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("golive.cli.replay.make_judge", make)
 
