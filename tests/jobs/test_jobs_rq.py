@@ -196,6 +196,16 @@ def test_an_address_nobody_understands_is_refused(address: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+async def test_limits_that_an_rq_worker_would_not_keep_are_refused_at_the_start(valkey_url: str) -> None:
+    """In the web process already: there may be no golive worker that could say so."""
+    jobs = Jobs(JobsSettings(url="memory://", transport=f"rq+{valkey_url}", app="service_for_rq:jobs"))
+    jobs.queue("enrichment", concurrency=1)
+    jobs.handler("enrichment", queue="enrichment")(_named)
+    with pytest.raises(ConfigError, match=r"jobs\.transport: expected the store's own beside the limits of"):
+        async with jobs:
+            pass
+
+
 async def test_an_application_no_worker_can_import_is_refused_at_its_start(valkey_url: str) -> None:
     """An RQ worker would fail on each of its jobs; the message says what to set."""
     jobs = Jobs(JobsSettings(url="memory://", transport=f"rq+{valkey_url}"))

@@ -28,7 +28,7 @@ from golive.jobs.ports import JobStore
 from golive.jobs.schedules import Recurring
 from golive.jobs.settings import JobsSettings, valid_name
 from golive.jobs.split import Split, new_split
-from golive.jobs.staffing import worker_of
+from golive.jobs.staffing import kept_limits, worker_of
 from golive.jobs.stats import Stats, queue_stats
 from golive.jobs.stores import store_for
 from golive.jobs.stores.within import at_once
@@ -389,6 +389,8 @@ class Jobs(Declarations):
 
     async def _ensure_open(self) -> None:
         if not self._opened:
+            if self.settings.transport != IN_STORE:  # its workers may be another engine's, which would not say so
+                kept_limits(self)
             await self.store.open()
             self._opened = True
 

@@ -19,7 +19,8 @@ def find_jobs(target: str) -> Jobs:
     Raises: UsageError when there is none, or the module cannot be imported.
     """
     module_name, _, name = target.partition(":")
-    sys.path.insert(0, os.getcwd())
+    if (here := os.getcwd()) not in sys.path:  # asked for again and again by an RQ worker that does not fork
+        sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from golive.errors import ConfigError, did_you_mean
 from golive.jobs import log
 from golive.jobs.errors import UnknownHandlerError
+from golive.jobs.limits import Limits
 from golive.jobs.ports import StoreCapability
 from golive.jobs.pruning import Pruner
 from golive.jobs.queues import downstream_of, limits_of
@@ -40,8 +41,7 @@ def worker_of(jobs: Jobs, queues: Collection[str] | None, concurrency: int | Non
     for recurring in jobs.schedules.values():
         if recurring.kind not in jobs.handlers:
             raise UnknownHandlerError(recurring.kind, did_you_mean(recurring.kind, list(jobs.handlers)))
-    limits = {name: limits_of(each, jobs.queues, jobs.downstreams) for name, each in jobs.handlers.items()}
-    _refuse_limits(jobs, sorted(name for name, each in limits.items() if each))
+    limits = kept_limits(jobs)
     found = {name: downstream_of(each, jobs.downstreams) for name, each in jobs.handlers.items()}
     return Worker(
         jobs.store, jobs.handlers, jobs.settings, queues=queues, concurrency=concurrency, limits=limits,
@@ -49,15 +49,22 @@ def worker_of(jobs: Jobs, queues: Collection[str] | None, concurrency: int | Non
     )  # fmt: skip
 
 
-def _refuse_limits(jobs: Jobs, limited: list[str]) -> None:
-    """Limits that nobody would keep are worse than none."""
+def kept_limits(jobs: Jobs) -> dict[str, Limits | None]:
+    """
+    The limits of each handler.
+
+    Raises: ConfigError for limits that nobody would keep, which are worse than none.
+    """
+    limits = {name: limits_of(each, jobs.queues, jobs.downstreams) for name, each in jobs.handlers.items()}
+    limited = sorted(name for name, each in limits.items() if each)
     if limited and jobs.settings.transport != IN_STORE:
         raise ConfigError(
             f"jobs.transport: expected the store's own beside the limits of {limited}, got "
-            f"{jobs.settings.transport!r}: there the engine decides what runs."
+            f"{jobs.settings.transport.partition(':')[0]!r}: there the engine decides what runs."
         )
     if limited and StoreCapability.LIMITS not in jobs.store.capabilities:
         raise ConfigError(f"jobs.url: expected a store that has limits, for {limited}, got one that has not.")
+    return limits
 
 
 def _chores(jobs: Jobs) -> list[Chore]:
