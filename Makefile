@@ -60,6 +60,13 @@ bench-controller: .venv/dev.stamp  ## What ten rollouts cost: one real minute, t
 compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about a minute)
 	$(BIN)/python benchmarks/compare_judges.py
 
+.PHONY: fuzz-http schemathesis
+fuzz-http: .venv/dev.stamp  ## Search for bad input guided by coverage, FUZZ_SECONDS (60) long
+	$(BIN)/python tests/fuzz/atheris_http.py -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -artifact_prefix=.venv/
+
+schemathesis: .venv/dev.stamp  ## A thousand requests for each operation, made from an OpenAPI document (some minutes)
+	SCHEMATHESIS_EXAMPLES=1000 $(BIN)/python -m pytest tests/fuzz/test_fuzz_schema.py --timeout 1800
+
 lock: .venv/dev.stamp  ## Pin and hash the requirements anew; no registry is named in them
 	$(BIN)/python -m pip install -q uv
 	for set in core demo dev; do $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \

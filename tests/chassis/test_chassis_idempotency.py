@@ -250,6 +250,26 @@ async def test_i10_a_caller_that_hangs_up_does_not_stop_the_work(post, store):
     assert ((await post(shop)).status, shop.runs) == (201, 1)
 
 
+async def test_i10_a_caller_that_leaves_in_the_middle_of_its_body_is_no_error_and_takes_no_key(post, store, keep_log):
+    """Nothing runs, nothing is captured; found by the fuzzer."""
+    shop = Shop(store)
+    lines = keep_log(shop.chassis)
+    headers = [(b"idempotency-key", b"k"), (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": "/orders", "query_string": b"", "http_version": "1.1"}
+    scope |= {"scheme": "http", "headers": headers, "client": ("127.0.0.1", 1)}
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"half", "more_body": True}]
+
+    async def receive():
+        return messages.pop()
+
+    async def send(_message):
+        raise AssertionError("there is nobody to answer")
+
+    await shop.app(scope, receive, send)
+    assert (shop.runs, [line for line in lines if line["event"] == "unhandled_exception"]) == (0, [])
+    assert (await post(shop, "k", b"whole")).status == 201
+
+
 async def test_i11_an_answer_too_long_to_keep_is_given_once_and_never_run_twice(post, store):
     """The duplicate learns that it was done."""
     shop = Shop(store)

@@ -9,6 +9,9 @@ import pytest
 from fastapi import Body, FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from golive import Chassis
 from golive.chassis import ChassisSettings
@@ -102,3 +105,18 @@ async def test_it_can_be_switched_off_and_other_types_pass_untouched(call):
     assert [is_json(kind) for kind in (b"application/x-ndjson", b"text/json", b"", b"application/json-seq")] == [
         False
     ] * 4
+
+
+async def test_a_framework_that_turns_the_refusal_into_an_error_of_its_own_is_not_logged_as_broken(call, keep_log):
+    """Starlette answers 500 for whatever is raised in ``receive``; ours is what is sent. Found by the fuzzer."""
+    chassis = Chassis(ChassisSettings(access_log=False))
+    lines = keep_log(chassis)
+
+    async def read(request):
+        return JSONResponse(await request.json())
+
+    app = chassis.wrap(Starlette(routes=[Route("/x", read, methods=["POST"])]))
+    answer = await call(app, "POST", "/x", headers=[(b"content-type", b"application/json")], body=b"[NaN]")
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert [line for line in lines if line["event"] == "unhandled_exception"] == []
+    chassis.stop_background()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from golive.chassis import requestid
 from golive.chassis.errors import BYTES_MAX, HeldError, may_be_default
 from golive.chassis.lifecycle import Phase
-from golive.chassis.limits import LimitReachedError, Refusal
+from golive.chassis.limits import CallerLeftError, LimitReachedError, Refusal
 from golive.chassis.log import RequestNote
 from golive.chassis.problem import send_problem
 from golive.chassis.trace import Trace, read_traceparent
@@ -257,8 +257,11 @@ class Exchange:
     async def failed(self, error: BaseException) -> None:
         """The app raised: tell the log what and the caller nothing."""
         self._held = None
-        if isinstance(error, LimitReachedError) and not self.started:
-            await self.refuse(self.override or Refusal(500, ""), close=True)
+        if isinstance(error, LimitReachedError):
+            if not self.started:
+                await self.refuse(self.override or Refusal(500, ""), close=True)
+            elif not self._muted:
+                self.status = 500  # the app had begun an answer: it is cut
             return
         later = _try_later(error)
         if later is not None:
@@ -327,6 +330,8 @@ def _is_gone(error: BaseException) -> bool:
     """
     Cancelled by the server, or the caller hung up (Starlette's ClientDisconnect, by name: we do not import Starlette).
     """
+    if isinstance(error, CallerLeftError):
+        return True
     return not isinstance(error, Exception) or type(error).__name__ in ("ClientDisconnect", "ClientDisconnected")
 
 

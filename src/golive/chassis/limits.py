@@ -36,6 +36,10 @@ class LimitReachedError(Exception):
     """
 
 
+class CallerLeftError(Exception):
+    """The caller hung up before it had said what it wants: there is nobody to answer, and nothing to report."""
+
+
 class Limits:
     """The limits of one chassis."""
 

@@ -33,7 +33,7 @@ from golive.chassis.idempotency import (
     store_key,
 )
 from golive.chassis.idempotencycache import ResultCache
-from golive.chassis.limits import Refusal
+from golive.chassis.limits import CallerLeftError, Refusal
 from golive.chassis.recorder import Recorder, Renewals
 from golive.chassis.requestid import new_request_id
 from golive.chassis.types import ASGIApp, Message, Receive
@@ -162,7 +162,7 @@ class Once:
         scope = exchange.scope
         body = await _read_body(receive)
         if body is None:
-            return  # the caller hung up before it had said what it wants
+            raise CallerLeftError
         tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
         compared = body if key else canonical(body)
         mark = fingerprint(exchange.path, scope.get("query_string", b""), content_type, compared)
