@@ -14,17 +14,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from golive.chassis.addresses import TrustedProxies
-from golive.chassis.auth import Auth, can_verify
+from golive.chassis.auth import Auth
 from golive.chassis.breaker import Breaker, BreakerRules, rule_faults
 from golive.chassis.capture import Capture, ErrorSink, FileSink, Sinks
 from golive.chassis.core import Core
 from golive.chassis.cors import Cors
 from golive.chassis.health import Check, CheckFunction, Checks
 from golive.chassis.httpmetrics import HttpMetrics
-from golive.chassis.idempotency import IdempotencyRules
 from golive.chassis.idempotencycache import ResultCache
 from golive.chassis.lifecycle import Lifecycle
 from golive.chassis.limits import Limits
@@ -32,9 +31,10 @@ from golive.chassis.log import LogSink
 from golive.chassis.metrics import Metrics
 from golive.chassis.once import Once
 from golive.chassis.operations import Operations
-from golive.chassis.policies import Policy, mark, policy_of
 from golive.chassis.process import register_process_metrics
-from golive.chassis.ratelimit import KeyFunction, RateLimits, by_address, parse_rule
+from golive.chassis.ratelimit import RateLimits
+from golive.chassis.report import report, warnings_of
+from golive.chassis.routerules import RouteRules
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.stores.choice import open_store
 from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,11 +50,10 @@ if TYPE_CHECKING:
     from golive.chassis.stores.redisbreakers import RedisBreakers
     from golive.chassis.stores.redislink import RedisLink
 
-AnyT = TypeVar("AnyT", bound=Callable[..., object])
 FunctionT = TypeVar("FunctionT", bound=CheckFunction)
 
 
-class Chassis:
+class Chassis(RouteRules):
     """
     What surrounds one ASGI app in production.
 
@@ -80,8 +79,8 @@ class Chassis:
         self.fleet: FleetLink | None = None
         self.metrics = Metrics()
         self._links: dict[str, RedisLink] = {}
-        self._breakers: dict[str, Breaker] = {}
-        self._pools: dict[str, Pool] = {}
+        self.breakers: dict[str, Breaker] = {}
+        self.pools: dict[str, Pool] = {}
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
@@ -143,110 +142,6 @@ class Chassis:
 
         return register
 
-    def limit(self, rate: str, *, by: KeyFunction = by_address, name: str = "default") -> Callable[[AnyT], AnyT]:
-        """
-        Limit a route; the decorated endpoint is returned unchanged. Put it below the framework's route decorator.
-
-        Args:
-            rate: such as ``"100/minute"`` or ``"5/10s"``.
-            by: whom to count: from the request's scope to a text, or None for a caller without limit. By default the
-                address.
-            name: shown to callers in ``RateLimit-Policy``.
-
-        Raises: ConfigError when *rate* is not a rate, or the shared store's client is missing.
-        """
-        self.rates.connect()
-        try:
-            rule = parse_rule(rate, name)
-        except ValueError as error:
-            raise ConfigError(f"limit: {error}.") from None
-
-        def register(endpoint: AnyT) -> AnyT:
-            held = policy_of(endpoint) or Policy()
-            mark(endpoint, limits=(*held.limits, (rule, by)))
-            return endpoint
-
-        return register
-
-    def requires(self, *scopes: str) -> Callable[[AnyT], AnyT]:
-        """
-        A route needs credentials with all of *scopes*; put it below the framework's route decorator.
-
-        Raises: ConfigError when there is nothing to verify credentials with, or no scope is named.
-        """
-        if not scopes or not can_verify(self.settings):
-            raise ConfigError("requires: expected scopes, and jwt_secret, jwks_url or api_key_hashes to verify with.")
-
-        def register(endpoint: AnyT) -> AnyT:
-            mark(endpoint, scopes=scopes)
-            return endpoint
-
-        return register
-
-    def public(self, endpoint: AnyT) -> AnyT:
-        """A route that needs no credentials although the service does; put it below the route decorator."""
-        mark(endpoint, public=True)
-        return endpoint
-
-    def idempotent(
-        self,
-        *,
-        on_duplicate: str = "replay",
-        in_flight: str | None = None,
-        required: bool = False,
-        scope: Callable[[Scope], str | None] | None = None,
-        ttl: str = "24h",
-        lease: str = "30s",
-        save_5xx: bool = False,
-        on_store_error: str = "closed",
-        derive: bool = False,
-        source: str = "",
-    ) -> Callable[[AnyT], AnyT]:
-        """
-        Run a route once per ``Idempotency-Key``; put it below the framework's route decorator.
-
-        See :class:`golive.chassis.idempotency.IdempotencyRules` for the arguments; *in_flight* is ``wait`` for ``204``
-        and ``reject`` for ``replay`` unless given. Durations are texts such as ``"24h"``.
-
-        Raises: ConfigError naming every argument that is wrong.
-        """
-        waits = in_flight or ("wait" if on_duplicate == "204" else "reject")
-        faults = [
-            f"idempotent: {label}: expected {' or '.join(known)}, got {value!r}."
-            for label, value, known in (
-                ("on_duplicate", on_duplicate, ("replay", "204")),
-                ("in_flight", waits, ("reject", "wait")),
-                ("on_store_error", on_store_error, ("closed", "open")),
-            )
-            if value not in known
-        ]
-        seconds = {}
-        for label, text in (("ttl", ttl), ("lease", lease)):
-            try:
-                seconds[label] = parse_duration(text).total_seconds()
-            except ValueError as error:
-                faults.append(f"idempotent: {label}: {error}")
-        if faults:
-            raise ConfigError(*faults)
-        rules = IdempotencyRules(
-            on_duplicate=on_duplicate,
-            in_flight=waits,
-            required=required,
-            scope=scope,
-            ttl_seconds=seconds["ttl"],
-            lease_seconds=seconds["lease"],
-            save_5xx=save_5xx,
-            on_store_error=on_store_error,
-            derive=derive,
-            source=source,
-        )
-
-        def register(endpoint: AnyT) -> AnyT:
-            mark(endpoint, idempotency=rules)
-            return endpoint
-
-        return register
-
     def breaker(
         self,
         name: str,
@@ -275,13 +170,13 @@ class Chassis:
         faults = rule_faults(name, rules)
         if shared and not self.settings.redis_url:
             faults.append(f"breaker {name!r}: shared: expected redis_url (REDIS_URL) to be set.")
-        held = self._breakers.get(name)
+        held = self.breakers.get(name)
         if held is not None and held.rules != rules:
             faults.append(f"breaker {name!r}: expected the rules it was made with, got others. Make it in one place.")
         if faults:
             raise ConfigError(*faults)
         if held is None:
-            held = self._breakers[name] = Breaker(self, name, rules, self._shared_breakers(shared))
+            held = self.breakers[name] = Breaker(self, name, rules, self._shared_breakers(shared))
         return held
 
     def _shared_breakers(self, shared: bool | None) -> RedisBreakers | None:
@@ -304,14 +199,14 @@ class Chassis:
         from golive.chassis.pool import Pool
         from golive.chassis.stores.choice import plain_url
 
-        if name not in self._pools:
+        if name not in self.pools:
             place = plain_url(url or self.settings.database_url)
             if not place.startswith(("postgres://", "postgresql://")):
                 raise ConfigError("pool: expected database_url (DATABASE_URL) to name a PostgreSQL database, got none.")
-            pool = self._pools[name] = Pool(self, place, name)
+            pool = self.pools[name] = Pool(self, place, name)
             wait = self.settings.db_connect_timeout.total_seconds()
             self.check(name, timeout=wait + 1.0)(pool.check)
-        return self._pools[name]
+        return self.pools[name]
 
     def view(self, name: str, *, every: str = "5m", always: bool = False, blocking: bool = False) -> View:
         """
@@ -332,6 +227,10 @@ class Chassis:
             raise ConfigError(f"view {name!r}: every: expected a duration > 0s, got {every!r}.")
         return self.views.add(View(name, period, always=always, blocking=blocking))
 
+    def report(self) -> dict[str, Any]:
+        """What is switched on, with which numbers, how it is, and what deserves a second look; plain data."""
+        return report(self)
+
     def capture_errors_to(self, sink: ErrorSink) -> None:
         """Deliver unhandled errors to *sink* (a tracker of your choice) instead of ``error_file``."""
         self.capture = Capture(sink)
@@ -351,7 +250,7 @@ class Chassis:
         finally:
             self.stop_background()
             await self.once.close()
-            for pool in self._pools.values():
+            for pool in self.pools.values():
                 await pool.close()
 
     def begin_serving(self) -> None:
@@ -362,6 +261,9 @@ class Chassis:
         self.watchdog.start()
         if self.auth.key_set is not None:
             self.auth.key_set.fetch_ahead()
+        warnings = warnings_of(self) if self.settings.environment == "production" else []
+        if warnings:
+            self.log.event("report", level="warning", warnings=warnings)
 
     def stop_background(self) -> None:
         """Stop the checks and the watchdog, and leave the shared stores."""
