@@ -45,6 +45,10 @@ chaos-jobs: .venv/dev.stamp  ## 100,000 jobs while server, worker, PostgreSQL an
 power-cuts: .venv/dev.stamp  ## Thirty power cuts of SQLite and of PostgreSQL; needs leave to mount (about twenty minutes)
 	GOLIVE_POWER_CUTS=30 $(BIN)/python -m pytest -s tests/jobs/test_jobs_power_cut.py
 
+.PHONY: backlog
+backlog: .venv/dev.stamp  ## Claims and lists with a million pending jobs beside an almost empty table (about ten minutes)
+	GOLIVE_BACKLOG=1000000 $(BIN)/python -m pytest -s tests/jobs/test_jobs_backlog.py -k million
+
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
 

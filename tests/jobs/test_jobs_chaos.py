@@ -36,7 +36,7 @@ JOBS = int(os.environ.get("GOLIVE_CHAOS_JOBS", "800"))
 #: Kills of each part without which the run means nothing.
 LEAST = 1 if JOBS < 10_000 else 20
 #: Seconds between two kills, at least and at most.
-PAUSE = (0.2, 1.2)
+PAUSE = (0.2, 1.2) if JOBS < 10_000 else (1.0, 6.0)
 SEED = int(os.environ.get("GOLIVE_CHAOS_SEED", str(random.SystemRandom().randrange(10_000))))
 
 _AUDIT = """

@@ -47,7 +47,7 @@ from golive.jobs.tally import RunTally
 T = TypeVar("T")
 
 #: How often another process's commits are looked for. One look costs some 5 microseconds.
-WATCH_SECONDS = 0.003
+WATCH_SECONDS = 0.0015
 
 
 class SqliteStore:
