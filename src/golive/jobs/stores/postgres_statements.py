@@ -259,7 +259,7 @@ _REDRIVE = """
 _PAGE = """
     select $job from $table where $state and ($1::text is null or kind = $1) and ($2::uuid is null or id < $2)
         and ($4::text is null or queue = $4) and ($5::text is null or tenant = $5)
-    order by id desc limit $3
+    order by $table.id desc limit $3
 """
 
 _DEPTH = """

@@ -65,7 +65,7 @@ class Upkeep:
         self.hasten = sql("update $table set run_at = now() where id = $1 and state = 'pending' and run_at > now()")
         self.unannounced = sql(
             "select $job from $table where webhook is not null and finished_at is not null "
-            "and announced_at is distinct from finished_at order by id limit $1"
+            "and announced_at is distinct from finished_at order by $table.id limit $1"
         )
         self.spend = sql(
             "with spent as (update $table as job set cost = coalesce(job.cost, 0) + said.dollars "
