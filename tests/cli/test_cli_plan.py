@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from golive.cli import app_for
+from golive.cli import app_for, main
 from golive.cli.plan_view import Outlook, as_json, as_markdown, as_text, lint
 from golive.rollout.evidence.envoy import BOUNDS
 from golive.rollout.judge import Judge
-from golive.rollout.plan import Stage, make_plan, preset
+from golive.rollout.plan import PRESETS, Stage, make_plan, preset
 from golive.rollout.power import Broken, Power, StagePower, Traffic, power_of
 
 NOW = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
@@ -160,6 +160,17 @@ def test_the_command_plans_without_leaving_a_trace(project, capsys):
     assert "say --rate" in out.out
     assert "stable -> v2" in out.out
     assert not (project / ".golive").exists()
+
+
+def test_the_presets_can_be_listed_anywhere(tmp_path, monkeypatch, capsys):
+    """Every one by name, with shares, floors, who is asked and the watch; no golive.toml is needed for it."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "--list"])
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(PRESETS)
+    assert "canary-10-50-100               10%/1d  50%/1d (eng-lead)  100%/0s (product)  watch 2d" in lines
 
 
 def test_the_command_takes_rate_errors_and_preset(project, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from golive.errors import ExitCode, GoliveError
 from golive.rollout import events as ev
 from golive.rollout.judge import Judge
 from golive.rollout.machine import State, begin
-from golive.rollout.plan import Plan, preset
-from golive.rollout.ports import ArmSample
+from golive.rollout.plan import PRESETS, Plan, preset
+from golive.rollout.ports import ArmSample, percent
 from golive.rollout.power import Traffic, power_of
+from golive.timing import format_duration
 from golive.wiring import journal_path, judging_of, make_judge, plan_of, station
 
 MEASURE_SECONDS = 3.0
@@ -36,10 +38,11 @@ REQUESTS_MIN = 1000
 @click.option("--rate", type=float, help="Requests per second of the service; measured at the gateway when it runs.")
 @click.option("--error-rate", type=float, help="Share of stable's requests that fail, in percent.")
 @click.option("--preset", "preset_name", help="Another plan than the one of golive.toml.")
+@click.option("--list", "listed", is_flag=True, help="Only name the presets, with their stages.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "markdown"]), default="text", show_default=True)
 def command(
     version: str | None, config_path: Path | None, environment: str | None, rate: float | None,
-    error_rate: float | None, preset_name: str | None, output: str,
+    error_rate: float | None, preset_name: str | None, listed: bool, output: str,
 ) -> int:  # fmt: skip
     """
     Print the stages of a rollout of VERSION: when each is reached, and what it can and cannot detect.
@@ -47,6 +50,9 @@ def command(
     What is detected depends on the traffic, which is measured for three seconds when the gateway runs and --rate is not
     given. Warnings name what the plan cannot see; nothing is changed, and the exit code stays 0.
     """
+    if listed:
+        click.echo("\n".join(_presets()))
+        return ExitCode.OK
     settings = settings_for(config_path, environment)
     plan = preset(preset_name) if preset_name else plan_of(settings)
     traffic, source, stable = _traffic(settings, rate, error_rate)
@@ -58,6 +64,19 @@ def command(
     else:
         click.echo("\n".join(as_text(outlook, make_console().width)))
     return ExitCode.OK
+
+
+def _presets() -> Iterator[str]:
+    """Every preset by name: its shares in percent with the least time at each, who is asked, the watch."""
+    width = max(map(len, PRESETS))
+    for name in PRESETS:
+        plan = preset(name)
+        stages = "  ".join(
+            f"{percent(stage.weight)}%/{format_duration(stage.floor)}"
+            + (f" ({stage.approval})" if stage.approval else "")
+            for stage in plan.stages
+        )
+        yield f"{name:<{width}}  {stages}  watch {format_duration(plan.watch)}"
 
 
 def _outlook(
