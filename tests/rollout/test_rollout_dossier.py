@@ -23,7 +23,7 @@ Files = dict[str, bytes]
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Journal:
     """The journal of a rollout with hooks, people and a rollback, as a controller would have written it."""
-    people = ((100.0, "pause"), (200.0, "resume"))
+    people = ((12.0, "pause"), (14.0, "resume"))
     played = simulate(5, Faults(error_ratio=0.2, people=people), with_hooks(small_plan(), 5))
     journal = Journal(tmp_path_factory.mktemp("dossier") / "golive.db")
     journal.adopt("web", "v1", played.state.started_at)
