@@ -61,7 +61,7 @@ prove-simulator: .venv/dev.stamp  ## Bugs planted on purpose, one by one, and wh
 bench-controller: .venv/dev.stamp  ## What ten rollouts cost: one real minute, then 100,000 ticks (about five minutes)
 	$(BIN)/python benchmarks/bench_controller.py
 
-compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about a minute)
+compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about five minutes)
 	$(BIN)/python benchmarks/compare_judges.py
 
 .PHONY: fuzz-http schemathesis

@@ -224,6 +224,37 @@ def test_rows_of_jobs_and_levels_are_judged_when_their_evidence_comes(world: Wor
     assert "memory_ratio is 90%" in decision.reason
 
 
+def test_a_level_that_is_high_now_and_then_or_on_both_or_on_an_unknown_stable_takes_nothing_back(world: World) -> None:
+    """Under the same alpha as everything; what both versions show is nobody's fault, and one arm alone is no evidence."""
+    for values in (
+        lambda k: [{"memory_ratio": 0.5}, {"memory_ratio": 0.5 if k % 4 else 0.9}],
+        lambda k: [{"memory_ratio": 0.9}, {"memory_ratio": 0.95}],
+        lambda k: [{}, {"memory_ratio": 0.95}],
+        lambda k: [{"memory_ratio": math.nan}, {"memory_ratio": 0.95}],
+    ):
+        each = World()
+        judge = make_judge(slo={**SLO, "memory_ratio": {"target": "< 80%"}})
+        with_history(each, judge)
+        for k in range(60):
+            each.values = values(k)
+            decision = judge.observe(each.step())
+            assert decision.action != "rollback", (k, decision.reason)
+            assert decision.rows[2].verdict is not Verdict.FAIL
+
+
+def test_a_leak_that_begins_late_takes_the_canary_back_within_two_minutes(world: World) -> None:
+    """An hour of good looks is no credit for an hour of bad ones."""
+    judge = make_judge(slo={**SLO, "memory_ratio": {"target": "< 80%"}}, floor_s=[7200.0])
+    with_history(world, judge)
+    for k in range(360 + 12):
+        world.values = [{"memory_ratio": 0.5}, {"memory_ratio": 0.5 if k < 360 else 0.9}]
+        decision = judge.observe(world.step())
+        if decision.action == "rollback":
+            break
+    assert decision.action == "rollback"
+    assert world.t > 3600
+
+
 def test_dead_letters_of_the_canary_take_it_back(world: World) -> None:
     """A worker canary: the requests are fine, its jobs end in the dead-letter view."""
     judge = make_judge(slo={**SLO, "dead_letters": {"target": "== 0", "alert_if": ">= 1"}})

@@ -1,7 +1,8 @@
 """
 Rows that are a level and not a count (memory, CPU, cost per job): four bad looks of the last five, and stable was fine.
 
-A level has no denominator, so there is nothing to bet on; N-of-M with hysteresis is what such rows get everywhere.
+N-of-M with hysteresis is what such rows get everywhere. That alone has no error rate: the looks in which the canary was
+beyond the alarm alone are a bet as well (:mod:`golive.rollout.judge.regression`), and both are needed to take it back.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ class Gauges:
         self.looks: dict[str, list[list[bool]]] = {}
         self.last: dict[str, list[float | None]] = {}
 
-    def look(self, row: Row, levels: list[float | None]) -> None:
-        """Note the *levels* of stable and canary; a missing one neither passes nor fails and is not a look."""
+    def look(self, row: Row, levels: list[float | None]) -> bool | None:
+        """
+        Note the *levels* of stable and canary; when one is missing that neither passes nor fails and is not a look.
+
+        Returns: whether the canary alone was beyond the alarm; None when that cannot be told, or both were.
+        """
         self.last[row.name] = levels
-        if levels[CANARY] is None:
-            return
-        bad = [level is not None and row.judge(level).verdict is Verdict.FAIL for level in levels]
+        if None in levels:
+            return None
+        bad = [row.judge(level).verdict is Verdict.FAIL for level in levels]
         self.looks[row.name] = [*self.looks.get(row.name, []), bad][-LOOKS:]
+        return None if all(bad) else bad[CANARY]
 
     def verdict(self, row: Row) -> tuple[Verdict, str]:
         """FAIL when the canary, and not stable, was beyond the alarm in four of five looks."""

@@ -119,7 +119,8 @@ class Judge:
     def _judge(self, tick: Tick) -> Decision:
         t = tick.t - self._origin
         self._enter_stage(tick)
-        counts = [*count(self._lines, tick), *self._own_counts(tick)]
+        levels: dict[str, bool] = {}
+        counts = [*count(self._lines, tick), *self._own_counts(tick, levels)]
         rows = range(len(counts))
         stable = [each.b for each in counts], [each.n_s for each in counts]
         self._baseline.look(*stable)
@@ -128,7 +129,7 @@ class Judge:
         warm = tick.stage_age < self.options.warm_up_s + 1e-9
         usual = [self._baseline.cautious_rate(row) for row in rows]
         blame = self._phi(cautious=True)
-        self._regression.observe(t, counts, blame, usual, incident, warm=warm, alone=tick.weight >= 1.0)
+        self._regression.observe(t, counts, blame, usual, incident, levels, warm=warm, alone=tick.weight >= 1.0)
         self._prove(t, counts, phi, incident, warm=warm)
         self._baseline.learn(*stable, tick.seconds, [not each for each in incident])
         self._baseline.accept(row for row, line in enumerate(self._lines) if line.kind == "tail")
@@ -151,17 +152,18 @@ class Judge:
         report = self._report()
         weight = self._regression.weigh(t)
         lead = weight.lead
-        gauge = next((want for want in self.wants if self._gauges.verdict(want.row)[0] == "FAIL"), None)
         judged = [0] if self._tail is None else [0, self._tail]
         trouble = any(incident[row] for row in [*judged, *([-1] if self.moves == "both" else [])])
         phi = self._phi()
         look: ReportLook = {
             "tick": tick, "weight": weight, "incident": trouble, "phi": phi, "rate": self._rate, "tail": self._tail,
         }  # fmt: skip
-        if weight.total >= self._regression.goal and self._regression.visible(lead.line):
+        if weight.total >= self._regression.goal and lead.kind == "level":
+            want = next(want for want in self.wants if want.name == lead.want)
+            if self._gauges.verdict(want.row)[0] == "FAIL":
+                return report.gauge_failed(look, want, lead)
+        elif weight.total >= self._regression.goal and self._regression.visible(lead.line):
             return report.rollback(look, lead)
-        if gauge is not None:
-            return report.gauge_failed(look, gauge)
         return report.hold_or_promote(look, self._why_not(tick, weight.suspicion, trouble))
 
     def _why_not(self, tick: Tick, suspicion: float, trouble: bool) -> str:
@@ -185,7 +187,7 @@ class Judge:
         lines = make_lines(self.options, self.wants, self.routes, self.bounds, histogram, self._noun)
         self._build(lines, noninferiority_line(lines, self.bounds, histogram), units=tick.units is not None)
         for past in self._history.replay(units=self._units):
-            counts = [*count(self._lines, past), *self._own_counts(past)]
+            counts = [*count(self._lines, past), *self._own_counts(past, {})]
             stable = [each.b for each in counts], [each.n_s for each in counts]
             if past.seconds > 0:
                 self._baseline.look(*stable)
@@ -213,8 +215,8 @@ class Judge:
             phi[0] = 1.0
         return phi
 
-    def _own_counts(self, tick: Tick) -> list[Counts]:
-        """Counts of the rows with their own measurement; levels go to the gauges instead."""
+    def _own_counts(self, tick: Tick, levels: dict[str, bool]) -> list[Counts]:
+        """Counts of the rows with their own measurement; levels go to the gauges, and to *levels* what they show."""
         counts = []
         for want in self.wants:
             if want.kind != "own":
@@ -225,10 +227,10 @@ class Judge:
                 continue
             counts.append(Counts(0.0, 0.0, 0.0, 0.0))
             if isinstance(stable, float) or isinstance(canary, float):
-                self._gauges.look(
-                    want.row,
-                    [stable if isinstance(stable, float) else None, canary if isinstance(canary, float) else None],
-                )
+                known = [level if isinstance(level, float) else None for level in (stable, canary)]
+                alone = self._gauges.look(want.row, known)
+                if alone is not None:
+                    levels[want.name] = alone
         if self.moves == "both" and tick.jobs is not None:
             (n_s, b), (n_c, c) = (all_runs_and_faults(each) for each in tick.jobs)
             counts.append(Counts(c, n_c, b, n_s))

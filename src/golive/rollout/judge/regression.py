@@ -14,7 +14,7 @@ since the start or since this stage began, and they win nothing while stable its
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,8 @@ GUARD_FROM = 2
 POOLED_MULTIPLES, POOLED_PARTS = (8.0, 40.0), (0.85, 0.15)
 ABSOLUTE_MULTIPLES = (2.0, 5.0, 15.0, 60.0)
 RATE_MAX = 0.95
+LEVEL_NULL, LEVEL_PARTS = 0.05, 3.0
+"""A level (memory, CPU) of a healthy canary is beyond its alarm, alone, in at most one look of twenty."""
 FUSE_NULL, FUSE_NULL_LATE = 0.004, 0.05
 """What "half fails" is held against. Later on, where bursts are, one failure in ten must not even look like it."""
 FUSE_BLOCK_S = 2.0
@@ -63,7 +65,7 @@ class Entry:
     A wager with what it is about.
 
     Attributes:
-        kind: ``shared``, ``fuse``, ``pooled`` or ``absolute``.
+        kind: ``shared``, ``fuse``, ``pooled``, ``absolute`` or ``level``.
         label: for sentences.
         line: index of the line whose counts it bets on (and whose guard applies).
         multiples: the alternatives, of the tolerated ratio or rate; for a fuse what it is held against.
@@ -153,11 +155,14 @@ class Regression:
         return entries
 
     def _own(self) -> list[Entry]:
-        stake = STAKE["own"] / max(len(self.own), 1)
-        return [
-            Entry(self._wager(stake, MULTIPLES, "errors"), "shared", name, len(self.lines) + i, MULTIPLES, name)
-            for i, name in enumerate(self.own)
-        ]
+        """For each row with its own measurement two bets: it may be a count or a level."""
+        stake = STAKE["own"] / (2 * max(len(self.own), 1))
+        patience = Patience(self.tick_s, LEVEL_PARTS, 0, 0.0)
+        entries = []
+        for i, name in enumerate(self.own, start=len(self.lines)):
+            entries.append(Entry(self._wager(stake, MULTIPLES, "errors"), "shared", name, i, MULTIPLES, name))
+            entries.append(Entry(Wager([stake], [patience], self.goal), "level", name, i, (RATE_MAX,), name))
+        return entries
 
     def line_of(self, want: Want) -> int | None:
         """The line an SLO row is judged by; None when it cannot be judged from requests."""
@@ -186,6 +191,7 @@ class Regression:
         phi: Sequence[float],
         usual: Sequence[float],
         incident: Sequence[bool],
+        levels: Mapping[str, bool],
         *,
         warm: bool,
         alone: bool,
@@ -198,6 +204,8 @@ class Regression:
             phi: clumping of each of them.
             usual: stable's cautious rate of each of them before this tick.
             incident: whether stable is in trouble, for each of them.
+            levels: of the levels measured on both versions in this tick, by row: whether the canary was beyond the
+                alarm alone; rows where both were, say nothing and are left out.
             warm: the stage has just begun; latency says nothing yet.
             alone: all traffic is on the canary; there is nothing to compare with.
         """
@@ -206,6 +214,9 @@ class Regression:
             if entry.kind == "shared":
                 if (gain := gains[entry.line]) is not None:
                     entry.wager.bet(gain)
+            elif entry.kind == "level":
+                if entry.want in levels:
+                    entry.wager.bet([rate_gain(float(levels[entry.want]), 1.0, LEVEL_NULL, RATE_MAX)])
             elif not (warm and self._is_tail(entry.line)):
                 won = self._stand_alone(entry, counts[entry.line], usual[entry.line])
                 scale = 1.0 / phi[entry.line]
@@ -279,7 +290,7 @@ class Regression:
 
     def guarded(self, entry: Entry) -> bool:
         """Whether *entry* may take the canary back by itself."""
-        if entry.kind == "shared":
+        if entry.kind in ("shared", "level"):
             return True
         if self.alone:
             return self.options.watch == "revert"

@@ -73,9 +73,10 @@ class Report:
             )
         return self._decision(Action.ROLLBACK, look, rows, reason)
 
-    def gauge_failed(self, look: Look, want: Want) -> Decision:
+    def gauge_failed(self, look: Look, want: Want, lead: Entry) -> Decision:
         """A level was beyond its alarm, on the canary only, too often."""
-        return self._decision(Action.ROLLBACK, look, self._rows(look), f"roll back: {self.gauges.verdict(want.row)[1]}")
+        rows, why = self._rows(look, failed=lead), self.gauges.verdict(want.row)[1]
+        return self._decision(Action.ROLLBACK, look, rows, f"roll back: {why}")
 
     def hold_or_promote(self, look: Look, forbidden: str) -> Decision:
         """No regression is established: promote when it is earned and not *forbidden*."""
@@ -247,13 +248,18 @@ class Report:
     def _own_row(self, look: Look, want: Want, failed: Entry | None) -> tuple[Verdict, str]:
         index = len(self.regression.lines) + self.regression.own.index(want.name)
         sums = self.regression.sums[index][0]
-        if failed is not None and failed.line == index:
+        if failed is not None and failed.line == index and failed.kind != "level":
             return (
                 Verdict.FAIL,
                 f"{want.name}: {figures(sums)} ({want.bar}). {odds(look['weight'].total)} that the canary is worse.",
             )
         if sums[1] <= 0:
-            return self.gauges.verdict(want.row)
+            verdict, sentence = self.gauges.verdict(want.row)
+            if verdict is Verdict.FAIL and (failed is None or failed.line != index):
+                have = odds(self.regression.row_value(look["weight"], index))
+                bar = f"{1 / self.options.alpha:,.0f} to 1"
+                return Verdict.INCONCLUSIVE, f"{sentence} That is {have} against the canary, {bar} takes it back."
+            return verdict, sentence
         what = f"slower than {want.limit_s:g} s: " if want.limit_s else ""
         facts = f"{want.name}: {what}{figures(sums)} ({want.bar})"
         if sums[3] <= 0:
