@@ -6,8 +6,8 @@ golive beside the rules of Argo Rollouts, Flagger and Kayenta, on the same seede
 
 golive's rollouts are played together (golive.testing.judge_batch), the others' one by one: the same days with the same
 things happening at the same time, but not the same dice. The others get their own steps with the same weights; their
-limits are the targets of the same SLO table. Nothing of theirs is run: these are their rules (golive.rollout.semantics),
-fed with the same counters.
+limits are the targets of the same SLO table. Nothing of theirs is run: these are their rules
+(golive.rollout.semantics), fed with the same counters.
 """
 
 from __future__ import annotations

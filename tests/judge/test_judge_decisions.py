@@ -225,7 +225,7 @@ def test_rows_of_jobs_and_levels_are_judged_when_their_evidence_comes(world: Wor
 
 
 def test_a_level_that_is_high_now_and_then_or_on_both_or_on_an_unknown_stable_takes_nothing_back(world: World) -> None:
-    """Under the same alpha as everything; what both versions show is nobody's fault, and one arm alone is no evidence."""
+    """Under the same alpha as everything; what both versions show is nobody's fault, and one arm alone no evidence."""
     for values in (
         lambda k: [{"memory_ratio": 0.5}, {"memory_ratio": 0.5 if k % 4 else 0.9}],
         lambda k: [{"memory_ratio": 0.9}, {"memory_ratio": 0.95}],
@@ -298,6 +298,11 @@ def broken(world: World, name: str, value: Any) -> Any:
         ("t", None),
         ("stage", "two"),
         ("weight", math.nan),
+        ("weight", -0.5),
+        ("weight", 1.5),
+        ("stage", 99),
+        ("stage", 1.5),
+        ("requests", [[10**400], [10.0]]),
     ],
 )
 def test_f6_what_cannot_be_read_holds_and_changes_nothing(world: World, name: str, value: Any) -> None:
@@ -312,6 +317,36 @@ def test_f6_what_cannot_be_read_holds_and_changes_nothing(world: World, name: st
     assert {row.verdict for row in decision.rows} == {Verdict.INCONCLUSIVE}
     assert decision.reason != "hold: ."
     assert json.dumps(judge.to_dict()) == before
+
+
+def test_counters_in_mappings_are_read_by_version_and_by_route_name(world: World) -> None:
+    """``requests[version][route]`` may be indexed by number or by name."""
+    plain, mapped = make_judge(), make_judge()
+    with_history(world, plain)
+    judge_world = World()
+    with_history(judge_world, mapped)
+    for _ in range(20):
+        other = copy.deepcopy(world.step())
+        other.requests = {version: {"GET /a": row[0]} for version, row in enumerate(world.requests)}
+        other.errors = {version: {0: row[0]} for version, row in enumerate(world.errors)}
+        assert mapped.observe(other) == plain.observe(world)
+
+
+def test_latency_that_stays_within_one_bucket_does_not_hold_a_release_for_ever() -> None:
+    """No request of either version is slow: that 1 % more are is soon ruled out, though nothing has a ratio."""
+    world = World()
+    judge = make_judge(histogram_bounds=(1.0, 2.0, 5.0, 10.0, 20.0))
+    with_history(world, judge)
+    world.latency = [[sum(row), 0.0, 0.0, 0.0, 0.0, 0.0] for row in world.latency]
+    for _ in range(200):
+        world.step()
+        world.latency = [[sum(row), 0.0, 0.0, 0.0, 0.0, 0.0] for row in world.latency]
+        decision = judge.observe(world)
+        if decision.action == "promote" and world.stage < 2:
+            world.promote()
+        elif decision.action == "promote":
+            break
+    assert decision.action == "promote", decision.reason
 
 
 def test_f7_a_stale_snapshot_holds(world: World) -> None:

@@ -82,7 +82,7 @@ class Judge:
         if moves == "both":
             self._own.append(FAILED_JOBS)
         buckets = len(self.bounds) + 1 if self.bounds else 0
-        self._reader = Reader(self.routes, buckets, moves)
+        self._reader = Reader(self.routes, buckets, moves, len(self.plan))
         self._history: History | None = History(len(self.routes), buckets)
         self._gauges = Gauges()
         self._stage, self._origin, self._rate = -1, 0.0, 0.0

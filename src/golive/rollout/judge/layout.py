@@ -20,7 +20,8 @@ QUANTILES = (0.75, 0.90, 0.95, 0.99)
 NONINFERIORITY_QUANTILE = 0.95
 ROUTES_MAX = 50
 """Routes judged by themselves; the others still count in the total."""
-TAIL_RATIO_MIN, WORSE_RATIO_MIN = 1.02, 1.1
+TAIL_RATIO_MIN, WORSE_RATIO_MIN, WORSE_EXCESS_MIN = 1.02, 1.1, 0.01
+"""Where hardly anything is slow (all within one bucket), a ratio says nothing: one in a hundred more is too much."""
 RATIO_UNKNOWN, WORSE_RATIO_UNKNOWN, WORSE_EXCESS_UNKNOWN = 1.25, 2.0, 0.02
 """Without history the shape of the tail is unknown: a quarter more slow requests is tolerated; twice as many, and at
 least two in a hundred more, is too much."""
@@ -121,4 +122,4 @@ def _tail_line(options: Options, bounds: Sequence[float], history: Sequence[floa
         return Line("tail", label, cut, RATIO_UNKNOWN, WORSE_RATIO_UNKNOWN, WORSE_EXCESS_UNKNOWN)
     tolerated = slower_tail_ratio(history, bounds, cut, options.tolerated_latency_factor)
     worse = slower_tail_ratio(history, bounds, cut, options.latency_margin)
-    return Line("tail", label, cut, max(tolerated, TAIL_RATIO_MIN), max(worse, WORSE_RATIO_MIN))
+    return Line("tail", label, cut, max(tolerated, TAIL_RATIO_MIN), max(worse, WORSE_RATIO_MIN), WORSE_EXCESS_MIN)

@@ -8,7 +8,7 @@ Something missing, NaN or older than before is *unreadable*, which holds, never 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,13 +69,16 @@ class Reader:
 
     Args:
         routes: their number, or their names where jobs are what moves.
+        stages: how many the plan has; None does not check.
         moves: "requests", "jobs" (whose runs then are the requests) or "both".
     """
 
-    def __init__(self, routes: int | Sequence[str], buckets: int, moves: str = "requests") -> None:
+    def __init__(
+        self, routes: int | Sequence[str], buckets: int, moves: str = "requests", stages: int | None = None
+    ) -> None:
         self.routes = routes if isinstance(routes, int) else len(routes)
         self.names = () if isinstance(routes, int) else tuple(routes)
-        self.buckets, self.moves = buckets, moves
+        self.buckets, self.moves, self.stages = buckets, moves, stages
         self.before: dict[str, Any] | None = None
 
     def read(self, snapshot: object) -> Tick:
@@ -110,8 +113,11 @@ class Reader:
 
     def _counters(self, snapshot: object) -> dict[str, Any]:
         t = _number(getattr(snapshot, "t", None), "t")
-        stage = int(_number(getattr(snapshot, "stage", None), "stage"))
-        now: dict[str, Any] = {"t": t, "stage": stage, "weight": _number(getattr(snapshot, "weight", None), "weight")}
+        stage = _whole(getattr(snapshot, "stage", None), self.stages)
+        weight = _number(getattr(snapshot, "weight", None), "weight")
+        if not 0 <= weight <= 1:
+            raise UnreadableError(f"weight is {weight:g}, which is no share between 0 and 1")
+        now: dict[str, Any] = {"t": t, "stage": stage, "weight": weight}
         values = _mappings(getattr(snapshot, "values", None))
         now["stage_age"] = _number(getattr(snapshot, "stage_age", 0.0), "stage_age")
         canary = stage >= 0 and t >= 0
@@ -120,7 +126,8 @@ class Reader:
             stable, new = (as_requests(counts, self.names) for counts in now["jobs"])
             return {**now, **{name: (stable[name], new[name]) for name in stable}, "units": None, "values": values}
         for name, size in (("requests", self.routes), ("errors", self.routes), ("latency", self.buckets)):
-            now[name] = _table(getattr(snapshot, name, None), name, size, canary=canary)
+            counters = getattr(snapshot, name, None)
+            now[name] = _table(_as_rows(counters, self.names, size), name, size, canary=canary)
         now["units"] = _pairs(snapshot)
         now["values"] = values
         return now
@@ -138,11 +145,32 @@ class Reader:
 def _number(value: Any, name: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UnreadableError(f"the snapshot has no usable {name} (got {value!r})") from None
     if not math.isfinite(number):
         raise UnreadableError(f"{name} is {value!r}, which is not a number")
     return number
+
+
+def _whole(value: Any, stages: int | None) -> int:
+    """The stage: a whole number within the plan, or below 0 before the start."""
+    number = _number(value, "stage")
+    if number != int(number) or (stages is not None and number >= stages):
+        raise UnreadableError(f"stage is {number:g}, which the plan does not have")
+    return int(number)
+
+
+def _as_rows(counters: Any, names: Sequence[str], size: int) -> Any:
+    """Mappings by version, and by route name or number, as lists; everything else as it is."""
+    if isinstance(counters, Mapping):
+        counters = [counters.get(STABLE), counters.get(CANARY)]
+    if not isinstance(counters, list | tuple):
+        return counters
+    return [_by_key(row, names, size) if isinstance(row, Mapping) else row for row in counters]
+
+
+def _by_key(row: Mapping[Any, Any], names: Sequence[str], size: int) -> list[Any]:
+    return [row.get(name) for name in names] if names and names[0] in row else [row.get(k) for k in range(size)]
 
 
 def _table(counters: Any, name: str, size: int, *, canary: bool) -> Counts:
@@ -166,7 +194,7 @@ def _row(rows: Sequence[Any], version: int, name: str, size: int) -> list[float]
         raise UnreadableError(f"no data for {ARMS[version]}: its {name} are missing")
     try:
         row = [float(value) for value in rows[version]]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UnreadableError(f"no data for {ARMS[version]}: its {name} hold something that is no number") from None
     if len(row) != size:
         raise UnreadableError(f"{name} of {ARMS[version]}: expected {size} counters, got {len(row)}")

@@ -39,10 +39,10 @@ FUSE_NULL, FUSE_NULL_LATE = 0.004, 0.05
 """What "half fails" is held against. Later on, where bursts are, one failure in ten must not even look like it."""
 FUSE_BLOCK_S = 2.0
 """Two blocks of at least this length must both burn before the fuse blows: one clump of failures does not."""
-FUSE_FREE, FUSE_FREE_BLOCK_S = 2 / 9, 4.0
+FUSE_FREE, FUSE_FREE_BLOCK_S = 4 / 9, 4.0
 """Only in the first part of a burst since the start one block may do, when it is long enough for more than a hiccup."""
 WINDOW = 6
-PARTS, PARTS_TAIL, PARTS_FUSE = 1.1, 4.0, 1.4
+PARTS, PARTS_TAIL, PARTS_FUSE = 1.1, 4.0, 1.2
 PREFIX_MAX, UNEVEN, STEADY_MIN = 2.5, 0.02, 5.0
 """When failures began too late, came too unevenly, or are too few, to have been there since the start."""
 SUM_MAX = 40
