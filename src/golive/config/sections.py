@@ -22,6 +22,7 @@ from golive.config.types import (
     Count,
     Duration,
     HookCommand,
+    Keeping,
     Number,
     PositiveDuration,
     Section,
@@ -251,6 +252,10 @@ class Jobs(Section):
     patience: PositiveDuration = _seconds(10)
     app: str | None = Field(default=None, min_length=1)
     embedded: Switch = False
+    keep_succeeded: Keeping = _seconds(7 * 86_400)
+    keep_failed: Keeping = _seconds(90 * 86_400)
+    keep_cancelled: Keeping = _seconds(7 * 86_400)
+    hold: PositiveDuration = _seconds(86_400)
 
 
 class Chassis(Section):

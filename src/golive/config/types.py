@@ -56,6 +56,23 @@ Duration = Annotated[timedelta, PlainValidator(_duration), _DURATION_TEXT, _DURA
 PositiveDuration = Annotated[timedelta, PlainValidator(_positive), _DURATION_TEXT, _DURATION_SCHEMA]
 
 
+def _keeping(value: object) -> timedelta | None:
+    return None if value is None or value == "forever" else _positive(value)
+
+
+def _keeping_text(value: timedelta | None) -> str:
+    return "forever" if value is None else format_duration(value)
+
+
+#: How long something is kept; None, written ``"forever"``: it is never removed.
+Keeping = Annotated[
+    timedelta | None,
+    PlainValidator(_keeping),
+    PlainSerializer(_keeping_text, return_type=str),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"const": "forever"}]}),
+]
+
+
 def _not_a_switch(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError(f"expected a number, got {str(value).lower()}.")
