@@ -19,7 +19,6 @@ import pytest
 from golive.jobs.model import JobId, new_job_id
 from golive.jobs.results.ports import ResultCapability, ResultStore, name_of
 
-
 #: A name golive can have made, the same in every process that collects these tests.
 OURS = name_of(JobId("019ab3c2-7d10-7e5f-8a21-0c9d4e6f1b32"), 1)
 
