@@ -33,6 +33,8 @@ MODULES = (
     "findings",
     "cloud_run",
     "infra_diff",
+    "squawk",
+    "alembic_check",
     "shared_state",
     "config_refusal",
     "old_code",

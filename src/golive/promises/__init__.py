@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from golive.promises import behaviour, operation, release, state
+from golive.promises import behaviour, operation, release, state, tools
 
 #: name of the table in ``[gates]`` -> its promise
 PROMISES: Mapping[str, type] = {
@@ -19,6 +19,7 @@ PROMISES: Mapping[str, type] = {
     **operation.TABLES,
     **state.TABLES,
     **release.TABLES,
+    **tools.TABLES,
 }
 
 __all__ = ["PROMISES"]

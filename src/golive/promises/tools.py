@@ -1,0 +1,55 @@
+"""
+What well-kept tools of others are asked about the tree and the service. Durations are seconds.
+
+Each is optional: golive does not install them. *timeout* is for one call of the tool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from golive.promises.kinds import Globs, Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class SquawkProbe:
+    """
+    Migrations in SQL lock no table for long and can be taken back, as squawk sees it (PostgreSQL).
+
+    Attributes:
+        files: the migrations.
+        exclude: rules of squawk that do not count.
+        pg_version: of the database, e.g. ``16``; some rules depend on it. Empty: squawk's own default.
+        in_transaction: the migration tool wraps each file in a transaction.
+    """
+
+    files: Globs = ("**/migrations/**/*.sql",)
+    exclude: tuple[str, ...] = ()
+    pg_version: str = ""
+    in_transaction: bool = False
+    timeout: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AlembicCheckProbe:
+    """
+    The models need no migration nobody has written, as ``alembic check`` sees it.
+
+    Attributes:
+        config: alembic's file, relative to the project.
+        env: laid over the environment; ``{scratch}`` is an empty folder, deleted with the gate.
+        upgrade: brings the database to the newest migration first. For a throw-away database only.
+        timeout: for each of the two.
+    """
+
+    config: str = "alembic.ini"
+    env: Mapping[str, str] = field(default_factory=dict)
+    upgrade: bool = False
+    timeout: Seconds = 60.0
+
+
+TABLES: dict[str, type] = {
+    "squawk": SquawkProbe,
+    "alembic_check": AlembicCheckProbe,
+}
