@@ -23,7 +23,7 @@ import click
 
 from golive.errors import NoGoError, UsageError
 from golive.gates.thresholds import latency_limit, parse_threshold
-from golive.load import Histogram, LoadPlan, LoadReport, RequestSpec, Stage, Window, run
+from golive.load import Histogram, LoadPlan, LoadReport, RequestSpec, Stage, Window, run_several
 from golive.load.mix import read_mix
 from golive.timing import parse_duration
 
@@ -47,6 +47,9 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
 )
 @click.option("--poisson", is_flag=True, help="Random arrivals, as from many independent visitors.")
 @click.option("--concurrency", type=int, help="Closed loop instead: N users, each waits for its answer.")
+@click.option(
+    "--processes", type=int, default=1, show_default=True, help="Generators, for a rate one core cannot send."
+)
 @click.option("--requests", "requests_max", type=int, help="Stop after so many requests.")
 @click.option("--method", default="GET", show_default=True)
 @click.option("--path", "paths", multiple=True, help="Appended to the URL; repeat for an even mix.")
@@ -79,6 +82,7 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
 @click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True)
 def command(
     url: str, rate: float, duration: str, stages: tuple[str, ...], poisson: bool, concurrency: int | None,
+    processes: int,
     requests_max: int | None, method: str, paths: tuple[str, ...], headers: tuple[str, ...], body: str | None,
     mix: Path | None,
     users: int, expect: tuple[str, ...], timeout: str, connections_max: int, no_keep_alive: bool,
@@ -116,7 +120,7 @@ def command(
         tls_verify=not insecure,
         seed=seed,
     )
-    report = run(plan, on_second=_Progress(output), stop=_stop_on_signal())
+    report = run_several(plan, processes, on_second=_Progress(output), stop=_stop_on_signal())
     verdicts = [threshold.judge(report) for threshold in judged]
     _show(report, verdicts, output, tally_header or tally_json)
     if not report.valid:
@@ -181,7 +185,8 @@ def _show(report: LoadReport, verdicts: list[tuple[bool, str]], output: Output, 
         click.echo(line)
     for holds, sentence in verdicts:
         click.echo(f"{'PASS' if holds else 'FAIL':9} {sentence}")
-    click.echo(f"{'VALID' if report.valid else 'INVALID':9} {report.why.removeprefix('INVALID: ')}")
+    word, _, sentence = ("VALID: " + report.why if report.valid else report.why).partition(": ")
+    click.echo(f"{word:9} {sentence}")
 
 
 def _lines(report: LoadReport, tallied: str | None) -> Iterable[str]:

@@ -11,5 +11,17 @@ from golive.load.engine import run
 from golive.load.histogram import Histogram
 from golive.load.plan import LoadPlan, RequestSpec, Stage
 from golive.load.report import Counts, Failure, LoadReport, Window
+from golive.load.several import run_several
 
-__all__ = ["Counts", "Failure", "Histogram", "LoadPlan", "LoadReport", "RequestSpec", "Stage", "Window", "run"]
+__all__ = [
+    "Counts",
+    "Failure",
+    "Histogram",
+    "LoadPlan",
+    "LoadReport",
+    "RequestSpec",
+    "Stage",
+    "Window",
+    "run",
+    "run_several",
+]

@@ -28,6 +28,7 @@ from golive.load.connection import Connection, Exchange, Step
 from golive.load.feed import ClosedLoop, Feed, OpenLoop
 from golive.load.plan import LoadPlan, split_url
 from golive.load.report import Failure, LoadReport, Window
+from golive.load.share import Share
 from golive.load.target import resolve
 from golive.load.template import Template
 
@@ -59,29 +60,40 @@ def run(
         UnavailableError: the host does not resolve.
         RefusedError: the target is not this machine and ``plan.remote_allowed`` is not set.
     """
-    engine = _Engine(plan, on_second, stop or threading.Event())
+    engine = Engine(plan, on_second, stop or threading.Event())
     try:
         return engine.run()
     finally:
         engine.close()
 
 
-class _Engine:
-    def __init__(self, plan: LoadPlan, on_second: Callable[[Window], None] | None, stop: threading.Event) -> None:
+class Engine:
+    """One run: resolved and compiled when made, carried out by :meth:`run`, closed by :meth:`close`."""
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        on_second: Callable[[Window], None] | None,
+        stop: threading.Event,
+        share: Share = Share(),  # noqa: B008 - frozen
+    ) -> None:
         self.plan = plan
+        self.share = share
+        self.requests_max = None if plan.requests_max is None else share.of_total(plan.requests_max)
         self.stop = stop
         self.on_second = on_second
         self.endpoint = resolve(plan)
+        seed = plan.seed + share.index * len(plan.mix)  # no two generators draw the same {uuid}s
         self.templates = [
-            Template(spec, split_url(plan.url), plan.expect, plan.users, plan.keep_alive, plan.seed + number)
+            Template(spec, split_url(plan.url), plan.expect, plan.users, plan.keep_alive, seed + number)
             for number, spec in enumerate(plan.mix)
         ]
-        self.choose = _chooser([spec.weight for spec in plan.mix], plan.seed)
+        self.choose = _chooser([spec.weight for spec in plan.mix], plan.seed + share.index)
         self.tally_header = plan.tally_header.lower().encode() if plan.tally_header else None
         self.selector = selectors.DefaultSelector()
         self.idle: list[Connection] = []
         self.open: set[Connection] = set()
-        self.connections_max = plan.connections_max
+        self.connections_max = share.of_total(plan.connections_max)
         self.connections_opened = 0
         self.waiting: deque[Exchange] = deque()
         self.in_flight: deque[Exchange] = deque()
@@ -90,10 +102,15 @@ class _Engine:
         self.window = Window(second=1)
         self.total = LoadReport(open_loop=plan.concurrency is None)
         self.sending_ended: float | None = None
-        self.origin = time.monotonic()
-        self.feed: Feed = OpenLoop(plan, self.origin) if plan.concurrency is None else ClosedLoop(plan, self.origin)
+        self.origin = 0.0
+        self.feed: Feed
 
-    def run(self) -> LoadReport:
+    def run(self, origin: float | None = None) -> LoadReport:
+        """Blocks until the last request is settled. *origin*: when to begin, on the monotonic clock; None is now."""
+        self.origin = time.monotonic() if origin is None else origin
+        feed = OpenLoop if self.plan.concurrency is None else ClosedLoop
+        self.feed = feed(self.plan, self.origin, self.share)
+        time.sleep(max(self.origin - time.monotonic(), 0.0))
         while True:
             now = time.monotonic()
             self._start_due(now)
@@ -104,6 +121,7 @@ class _Engine:
             self._wait(time.monotonic())
 
     def close(self) -> None:
+        """Let go of every socket."""
         for connection in list(self.open):
             self._drop(connection)
         self.selector.close()
@@ -120,11 +138,11 @@ class _Engine:
             due = self.feed.take(now)
             if due is None:
                 return
-            if self.plan.requests_max is not None and self.started >= self.plan.requests_max:
+            if self.requests_max is not None and self.started >= self.requests_max:
                 self.sending_ended = now
                 return
             intended, user = due
-            exchange = Exchange(self.started, self.choose(), intended, user)
+            exchange = Exchange(self.share.number(self.started), self.choose(), intended, user)
             self.started += 1
             self.live += 1
             self.window.sent += 1
@@ -328,7 +346,7 @@ class _Engine:
         report.connections_opened = self.connections_opened
         assert self.sending_ended is not None
         sending = max(min(self.sending_ended - self.origin, self.feed.duration), 1e-6)
-        report.asked = self.feed.asked(self.sending_ended, self.started, self.plan.requests_max)
+        report.asked = self.feed.asked(self.sending_ended, self.started, self.requests_max)
         report.asked_rate = report.asked / sending
         report.achieved_rate = report.sent / sending
         report.judge(self.plan.latency_limit)

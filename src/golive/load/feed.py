@@ -12,6 +12,7 @@ from typing import Protocol
 
 from golive.load.arrivals import intended_times, planned_duration
 from golive.load.plan import LoadPlan
+from golive.load.share import Share
 
 _LATE_SECONDS = 0.1  # what is not out this long after it was due, when the run ends, was never sent
 _BACKOFF_SECONDS = 0.1  # a user that met a broken connection waits before the next try
@@ -47,10 +48,10 @@ class Feed(Protocol):
 class OpenLoop:
     """Arrivals at fixed moments; answers change nothing."""
 
-    def __init__(self, plan: LoadPlan, origin: float) -> None:
+    def __init__(self, plan: LoadPlan, origin: float, share: Share) -> None:
         self.duration = planned_duration(plan)
         self._origin = origin
-        self._offsets: Iterator[float] = intended_times(plan)
+        self._offsets: Iterator[float] = share.of_schedule(intended_times(plan))
         self._next: float | None = next(self._offsets, None)
 
     def take(self, now: float) -> tuple[float, int] | None:
@@ -84,11 +85,11 @@ class OpenLoop:
 class ClosedLoop:
     """N users; each sends again when its answer is there."""
 
-    def __init__(self, plan: LoadPlan, origin: float) -> None:
+    def __init__(self, plan: LoadPlan, origin: float, share: Share) -> None:
         assert plan.concurrency is not None, "a closed loop has users"
         self.duration = planned_duration(plan)
         self._origin = origin
-        self._ready: deque[int] = deque(range(plan.concurrency))
+        self._ready: deque[int] = deque(range(share.of_total(plan.concurrency)))
         self._paused: deque[tuple[float, int]] = deque()  # in order: all pauses are equally long
 
     def take(self, now: float) -> tuple[float, int] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,6 +197,25 @@ class LoadReport(Counts):
             self.why = f"INVALID: generator-bound, {' and '.join(reasons)}"
         else:
             self.why = "INVALID: no request finished"
+
+    @classmethod
+    def of_generators(cls, reports: Sequence[LoadReport], latency_limit: float | None) -> LoadReport:
+        """The sum of what several generators saw at the same time, judged: each must have kept its own schedule."""
+        total = cls(open_loop=any(report.open_loop for report in reports))
+        for report in reports:
+            total.merge(report)
+            total.asked += report.asked
+            total.asked_rate += report.asked_rate
+            total.achieved_rate += report.achieved_rate
+            total.elapsed_seconds = max(total.elapsed_seconds, report.elapsed_seconds)
+            total.connections_opened += report.connections_opened
+        total.judge(latency_limit)
+        for number, report in enumerate(reports, 1):
+            reasons = report._bound_by_generator(latency_limit) if report.open_loop else []
+            if reasons and total.valid:
+                total.valid = False
+                total.why = f"INVALID: generator-bound, generator {number} of {len(reports)} {' and '.join(reasons)}"
+        return total
 
     def _bound_by_generator(self, limit: float | None) -> list[str]:
         reasons = []
