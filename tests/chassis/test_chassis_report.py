@@ -48,7 +48,7 @@ def test_everything_that_is_on_is_in_the_report_and_no_secret():
     assert (said["breakers"], said["views"], said["checks"]) == (
         {"payments": "closed"},
         {"daily": 300.0},
-        {"db": "unknown"},
+        {"redis": "unknown", "db": "unknown"},
     )
     assert said["errors"] == {"file": False, "sentry": True}
     assert said["warnings"] == []

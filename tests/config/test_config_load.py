@@ -101,7 +101,10 @@ FAULTS = [
     ("[gates.smoke]\nrequests = [{ get = '/', expect = 99 }]",
      'golive.toml:2:35 gates.smoke.requests.0.expect: expected a status such as 200 or "2xx"'),
     ("[chassis.aliases]\nhealth = 'ok'", "golive.toml:2:1 chassis.aliases.health: expected a path such as"),
-    ("[chassis.aliases]\n'/h' = 'okay'", 'chassis.aliases./h: expected "live", "ready", "startup" or "ok", got'),
+        (
+            "[chassis.aliases]\n'/h' = 'okay'",
+            'chassis.aliases./h: expected "live", "ready", "startup", "ok", "status" or "database", got',
+        ),
     ("environments = 1", "golive.toml:1:16 environments: expected a table, got 1."),
 ]  # fmt: skip
 

@@ -36,6 +36,7 @@ from golive.chassis.ratelimit import RateLimits
 from golive.chassis.report import report, warnings_of
 from golive.chassis.routerules import RouteRules
 from golive.chassis.settings import ChassisSettings
+from golive.chassis.storechecks import StoreChecks
 from golive.chassis.stores.choice import open_store
 from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
 from golive.chassis.views import View, Views
@@ -76,6 +77,7 @@ class Chassis(RouteRules):
         self.lifecycle = Lifecycle()
         self.log = LogSink()
         self.booted_by_server = False
+        self._began = False
         self.fleet: FleetLink | None = None
         self.metrics = Metrics()
         self._links: dict[str, RedisLink] = {}
@@ -97,6 +99,7 @@ class Chassis(RouteRules):
         self.checks = Checks(self._check_changed)
         self.views = Views(self)
         self.operations = Operations(self)
+        self.stores = StoreChecks(self)
         self._register_metrics()
 
     @classmethod
@@ -115,7 +118,15 @@ class Chassis(RouteRules):
         return Core(self, app)
 
     def check(
-        self, name: str, *, timeout: float = 1.0, every: float = 5.0, fail: int = 3, ok: int = 1
+        self,
+        name: str,
+        *,
+        timeout: float = 1.0,
+        every: float = 5.0,
+        fail: int = 3,
+        ok: int = 1,
+        startup: bool = False,
+        needed: bool = True,
     ) -> Callable[[FunctionT], FunctionT]:
         """
         Register a readiness check; the decorated function is returned unchanged.
@@ -126,6 +137,8 @@ class Chassis(RouteRules):
             every: seconds between two runs, > 0.
             fail: failures in a row that make the instance not ready, >= 1.
             ok: passes in a row that make it ready again, >= 1.
+            startup: hold the start until it has passed once: ``/startupz`` and the app answer 503 until then.
+            needed: without it the instance is not ready; ``False`` shows and measures it, and no more.
 
         Raises: ConfigError naming every argument that is out of range.
         """
@@ -137,7 +150,10 @@ class Chassis(RouteRules):
             raise ConfigError(*faults)
 
         def register(function: FunctionT) -> FunctionT:
-            self.checks.add(Check(name, function, timeout=timeout, every=every, fail=fail, ok=ok))
+            check = Check(
+                name, function, timeout=timeout, every=every, fail=fail, ok=ok, startup=startup, needed=needed
+            )
+            self.checks.add(check)
             return function
 
         return register
@@ -254,9 +270,17 @@ class Chassis(RouteRules):
                 await pool.close()
 
     def begin_serving(self) -> None:
-        """The app is ready to take requests: start the checks and the watchdog. Needs a running event loop."""
-        self.lifecycle.serve()
+        """
+        The app is ready to take requests: start the checks and the watchdog. Needs a running event loop.
+
+        A check of the start that has not passed yet holds it; serving then begins with its first pass.
+        """
         self.checks.start()
+        self._began = True
+        if self.checks.holding:
+            self.lifecycle.hold("checks")
+            return
+        self.lifecycle.serve()
         self.views.start()
         self.watchdog.start()
         if self.auth.key_set is not None:
@@ -310,6 +334,8 @@ class Chassis(RouteRules):
         level = "info" if check.status == "pass" else "warning"
         self.log.event("check", level=level, check=check.name, status=check.status, output=check.output[:500])
         self._check_status.set(1.0 if check.status == "pass" else 0.0, check.name)
+        if check.startup and self._began and not self.lifecycle.started:
+            self.begin_serving()
 
     def _stalled(self, seconds: float, stack: str) -> None:
         self.log.event("event_loop_blocked", level="error", seconds=round(seconds, 3), stack=stack[-8192:])

@@ -80,7 +80,7 @@ def _numbers(value: str) -> tuple[float, ...]:
 
 
 def _aliases(value: str) -> dict[str, str]:
-    """``/health=ready,/api/status=ok`` on top of the two defaults; ``/=`` takes a default away."""
+    """``/health=ready,/api/status=ok`` on top of the defaults; ``/=`` takes a default away."""
     aliases = dict(ChassisSettings().aliases)
     for entry in _list(value):
         path, equals, kind = entry.partition("=")

@@ -17,6 +17,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+#: How long to wait between two runs of a check that holds the start, however rarely it runs later.
+HELD_SECONDS = 0.5
+
 CheckFunction = Callable[[], Awaitable[object] | object]
 
 
@@ -32,15 +35,31 @@ class Check:
         every: seconds between the ends of two runs, > 0.
         fail: failures in a row before the check counts as failed, >= 1.
         ok: passes in a row before it counts as passed, >= 1.
+        startup: the start is not over before it has passed once.
+        needed: the instance is not ready while it fails; otherwise it only warns.
     """
 
-    def __init__(self, name: str, function: CheckFunction, *, timeout: float, every: float, fail: int, ok: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: CheckFunction,
+        *,
+        timeout: float,
+        every: float,
+        fail: int,
+        ok: int,
+        startup: bool = False,
+        needed: bool = True,
+    ) -> None:
         self.name = name
         self.function = function
         self.timeout = timeout
         self.every = every
         self.fail = fail
         self.ok = ok
+        self.startup = startup
+        self.needed = needed
+        self.passed_once = False
         self.status = "unknown"
         self.output = "not run yet"
         self.observed_at = 0.0
@@ -55,7 +74,7 @@ class Check:
         if passed:
             self._passes, self._failures = self._passes + 1, 0
             if self._passes >= self.ok:
-                self.status = "pass"
+                self.status, self.passed_once = "pass", True
         else:
             self._passes, self._failures = 0, self._failures + 1
             if self._failures >= self.fail:
@@ -141,8 +160,13 @@ class Checks:
 
     @property
     def ready(self) -> bool:
-        """Whether every check passes."""
-        return all(check.status == "pass" for check in self._checks.values())
+        """Whether every check that is needed passes."""
+        return all(check.status == "pass" for check in self._checks.values() if check.needed)
+
+    @property
+    def holding(self) -> bool:
+        """Whether a check that belongs to the start has never passed."""
+        return any(check.startup and not check.passed_once for check in self._checks.values())
 
     def _start_one(self, check: Check) -> None:
         old = self._tasks.pop(check.name, None)
@@ -154,4 +178,5 @@ class Checks:
         while True:
             if await check.run_once():
                 self._on_change(check)
-            await asyncio.sleep(check.every)
+            holds = check.startup and not check.passed_once
+            await asyncio.sleep(min(check.every, HELD_SECONDS) if holds else check.every)

@@ -30,7 +30,7 @@ class Lifecycle:
 
     Attributes:
         phase: see :class:`Phase`; changed only by the methods below.
-        step: while starting or failed, what is being done: ``"import"``, ``"lifespan"``.
+        step: while starting or failed, what is being done: ``"import"``, ``"lifespan"``, ``"checks"``.
         failure: the kind of failure (an exception's type name), never its message: that may hold a secret.
         admitting: requests for the app may pass.
         closing: answers carry ``Connection: close``.
@@ -52,6 +52,11 @@ class Lifecycle:
         """The app is imported and its lifespan has started. A shutdown that came first wins."""
         if self.phase is Phase.STARTING:
             self.phase, self.started, self.admitting = Phase.SERVING, True, True
+
+    def hold(self, step: str) -> None:
+        """The start goes on with *step*."""
+        if self.phase is Phase.STARTING:
+            self.step = step
 
     def fail(self, step: str, failure: str) -> None:
         """The start went wrong in *step*; *failure* is a type name."""

@@ -42,11 +42,14 @@ class Operations:
 
     def __init__(self, chassis: Chassis) -> None:
         self._chassis = chassis
+        self._began = time.monotonic()
         self._reports: dict[str, Callable[[], Report]] = {
             "live": self._live,
             "ready": self._ready,
             "startup": self._startup,
             "ok": self._ok,
+            "status": self._status,
+            "database": self._database,
         }
         self._kinds = {LIVE: "live", STARTUP: "startup", READY: "ready", METRICS: "metrics"}
         self._aliases = {path: kind for path, kind in chassis.settings.aliases.items() if path not in self._kinds}
@@ -55,9 +58,10 @@ class Operations:
     def kind(self, path: str, owned_by_app: Callable[[str], bool]) -> str | None:
         """What *path* answers with, or None when it is the app's business. An alias gives way to a route of the app."""
         kind = self._kinds.get(path)
-        if kind is None and path in self._aliases and not owned_by_app(path):
-            return self._aliases[path]
-        return kind
+        if kind is not None or path not in self._aliases or owned_by_app(path):
+            return kind
+        alias = self._aliases[path]
+        return None if alias == "database" and not self._database_checks() else alias
 
     async def answer(self, kind: str, scope: Scope, send: Send, request_id: str) -> None:
         """Send the whole answer to a request for the endpoint *kind*."""
@@ -102,6 +106,23 @@ class Operations:
         alive = lifecycle.started
         return alive, {"ok": alive, "mode": lifecycle.phase.value}
 
+    def _status(self) -> Report:
+        """For people: what runs and for how long. Nothing ``/metrics`` does not say."""
+        chassis = self._chassis
+        alive, report = self._ok()
+        report["version"] = chassis.settings.version
+        report["uptime_seconds"] = round(time.monotonic() - self._began)
+        return alive, report
+
+    def _database_checks(self) -> list[Check]:
+        return [check for check in self._chassis.checks if check.name in self._chassis.pools or check.name == "db"]
+
+    def _database(self) -> Report:
+        """Whether the database answers; never where it is or who we are to it."""
+        checks = self._database_checks()
+        passed = self._chassis.lifecycle.started and all(check.status == "pass" for check in checks)
+        return passed, {"ok": passed, "pools": {check.name: _check_report(check)["status"] for check in checks}}
+
     async def _metrics(self, scope: Scope, send: Send) -> None:
         headers = dict(scope["headers"])
         openmetrics = wants_openmetrics(headers.get(b"accept", b"").decode("latin-1"))
@@ -122,7 +143,8 @@ class Operations:
 
 
 def _check_report(check: Check) -> dict[str, Any]:
-    report: dict[str, Any] = {"status": {"pass": "pass", "fail": "fail"}.get(check.status, "warn")}
+    word = {"pass": "pass", "fail": "fail" if check.needed else "warn"}.get(check.status, "warn")
+    report: dict[str, Any] = {"status": word}
     if check.observed_at:
         report["time"] = timestamp(check.observed_at)
         report["observedValue"], report["observedUnit"] = round(check.seconds, 4), "s"

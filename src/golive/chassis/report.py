@@ -89,6 +89,7 @@ def warnings_of(chassis: Chassis) -> list[str]:
     settings = chassis.settings
     several = max(settings.rate_limit_processes, settings.db_processes * settings.db_replicas) > 1
     found = [f"pool {name}: {pool.budget}" for name, pool in chassis.pools.items() if pool.budget]
+    found += chassis.stores.warnings
     if several and chassis.rates.everywhere is not None and chassis.rates.shared is None:
         found.append("rate_limit: several processes count for themselves; together they allow more. Set redis_url.")
     if several and settings.idempotency_store == "memory":

@@ -210,6 +210,7 @@ class ChassisServer(uvicorn.Server):
             await self._boot_failed(error)
             return
         self.front.chassis.begin_serving()
+        await self._until_checked()
         if self.fleet is not None:
             self.fleet.serving()
             await self.fleet.may_open.wait()
@@ -218,6 +219,12 @@ class ChassisServer(uvicorn.Server):
         applog.install(self.front.chassis.log)
         self._install_signals()  # a library may have taken them during its start; ours run first and call theirs
         self._log("serving", seconds=round(time.monotonic() - began, 3))
+
+    async def _until_checked(self) -> None:
+        """Checks that belong to the start hold it for as long as they fail; the platform decides when to give up."""
+        lifecycle = self.front.chassis.lifecycle
+        while lifecycle.phase is Phase.STARTING:  # noqa: ASYNC110 - a signal ends the wait too, by another phase
+            await asyncio.sleep(0.02)
 
     def _attach(self, app: ASGIApp) -> None:
         if self._with_chassis:

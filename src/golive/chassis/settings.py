@@ -23,9 +23,12 @@ LATENCY_EDGES_SECONDS = (
 )  # fmt: skip
 
 #: What an alias may answer with.
-ALIAS_KINDS = ("live", "ready", "startup", "ok")
+ALIAS_KINDS = ("live", "ready", "startup", "ok", "status", "database")
 
-_DEFAULT_ALIASES: Mapping[str, str] = MappingProxyType({"/": "ok", "/healthz": "ok"})
+#: The paths of the documents teams bring.
+_DEFAULT_ALIASES: Mapping[str, str] = MappingProxyType(
+    {"/": "ok", "/healthz": "ok", "/health": "ready", "/api/status": "status", "/api/db/info": "database"}
+)
 
 
 @dataclass(frozen=True, slots=True)

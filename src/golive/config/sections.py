@@ -268,7 +268,15 @@ class Chassis(Section):
     keep_alive: PositiveDuration = _seconds(75)
     retry_after: PositiveDuration = _seconds(2)
     loop_stall_max: PositiveDuration = _seconds(10)
-    aliases: dict[UrlPath, Literal["live", "ready", "startup", "ok"]] = Field(default={"/": "ok", "/healthz": "ok"})
+    aliases: dict[UrlPath, Literal["live", "ready", "startup", "ok", "status", "database"]] = Field(
+        default={
+            "/": "ok",
+            "/healthz": "ok",
+            "/health": "ready",
+            "/api/status": "status",
+            "/api/db/info": "database",
+        }
+    )
     drain_allow: list[UrlPath] = Field(default=[])
     routes_max: Count = Field(default=1000, ge=1, le=100_000)
     access_log: Switch = True
