@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from golive.promises.kinds import Globs, Seconds
+from golive.promises.kinds import Globs, Seconds, UrlPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,42 @@ class AlembicCheckProbe:
     timeout: Seconds = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class DetectSecretsProbe:
+    """
+    No secret is in the tree beside those somebody has looked at, as detect-secrets sees it; it guesses by entropy too.
+
+    Attributes:
+        baseline: what ``detect-secrets scan`` wrote: its secrets do not count, and its settings are used. It is not
+            changed. Empty: every secret counts.
+    """
+
+    baseline: str = ""
+    timeout: Seconds = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchemathesisProbe:
+    """
+    Requests made from the service's own OpenAPI document are answered as it says, as schemathesis sees it.
+
+    Attributes:
+        path: of the document.
+        checks: of schemathesis; its ``all`` asks for more than most services promise.
+        examples: requests per operation and phase, about.
+        exclude: regular expressions of paths that get no request.
+    """
+
+    path: UrlPath = "/openapi.json"
+    checks: tuple[str, ...] = ("not_a_server_error", "response_schema_conformance")
+    examples: int = 20
+    exclude: tuple[str, ...] = ()
+    timeout: Seconds = 300.0
+
+
 TABLES: dict[str, type] = {
     "squawk": SquawkProbe,
     "alembic_check": AlembicCheckProbe,
+    "detect_secrets": DetectSecretsProbe,
+    "schemathesis": SchemathesisProbe,
 }
