@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from golive.chassis.platforms import PLATFORMS
 from golive.config import Settings
+from golive.config.gates import LoadGate
 from golive.config.promises import promise_of
 from golive.config.requests import smoke_request
+from golive.config.sections import Database
 from golive.errors import ConfigError
 from golive.gates import (
     CorsProbe,
@@ -30,11 +34,17 @@ from golive.gates import (
 )
 from golive.gates.attestation import attestation_gate
 from golive.gates.command import CommandProbe, command_gate
+from golive.gates.planlint.facts import PlanFacts, PlanStage
 from golive.gates.thresholds import of_table
 from golive.promises import PROMISES
 from golive.promises.operation import ConfigRefusalProbe, DependencyProbe
 from golive.promises.release import AttestationProbe
 from golive.promises.state import ReplicasProbe
+from golive.rollout.plan import Plan
+from golive.rollout.ports import WEIGHT_MAX
+
+UNDECIDED = timedelta(hours=1)
+"""How long past its floor the judge waits for enough evidence when the plan sets no ceiling."""
 
 
 def health_probe(settings: Settings) -> HealthProbe:
@@ -126,6 +136,52 @@ def shutdown_probe(settings: Settings) -> ShutdownProbe | None:
         {**settings.deploy.env, **stop.env},
         stop.grace.total_seconds(),
         stop.start_max.total_seconds(),
+    )
+
+
+def plan_facts(settings: Settings, plan: Plan) -> PlanFacts:
+    """What plan-lint compares; *plan* is the one of ``[rollout]``."""
+    chassis, deploy, jobs, db, gates = settings.chassis, settings.deploy, settings.jobs, settings.db, settings.gates
+    platform = PLATFORMS.get(chassis.platform)
+    # the chassis fits these two to its platform unless they are written
+    shutdown = sum(
+        (
+            getattr(platform if platform and settings.origin("chassis", name).kind == "default" else chassis, name)
+            for name in ("lame_duck", "grace")
+        ),
+        timedelta(),
+    )
+    waiting = {"ask": UNDECIDED, "rollback": UNDECIDED, "extend": None}[plan.on_inconclusive]
+    stages = (
+        PlanStage(
+            stage.weight / WEIGHT_MAX,
+            stage.ceiling.total_seconds()
+            if stage.ceiling is not None
+            else None
+            if waiting is None
+            else (stage.floor + waiting).total_seconds(),
+        )
+        for stage in plan.stages
+    )
+    return PlanFacts(
+        rows=tuple(settings.slo.values()),
+        stages=tuple(stages),
+        moves=settings.moves,
+        semantics=settings.rollout.semantics,
+        served="serve" in deploy.command,
+        works="worker" in (deploy.worker_command or ()) or jobs.embedded,
+        shutdown=shutdown.total_seconds(),
+        drain=jobs.drain.total_seconds(),
+        stop_timeout=deploy.stop_timeout.total_seconds(),
+        platform=chassis.platform,
+        platform_limit=platform.limit.total_seconds() if platform else None,
+        request_timeout=chassis.request_timeout.total_seconds(),
+        gateway_timeout=settings.gateway.request_timeout.total_seconds(),
+        pooled=bool(chassis.database_url) or db != Database(),
+        pool_max=db.pool_max,
+        processes=db.processes,
+        replicas=db.replicas,
+        load_wanted="load" in gates.preflight or gates.load != LoadGate(),
     )
 
 

@@ -41,9 +41,6 @@ from golive.rollout.session import EVERY_ROUTE, Judging
 from golive.timing import Clock, SystemClock
 from golive.version import __version__
 
-_UNDECIDED = timedelta(hours=1)
-"""How long past its floor the judge waits for enough evidence when the plan sets no ceiling."""
-
 
 @dataclass(frozen=True)
 class Station:
@@ -238,7 +235,7 @@ def make_judge(state: State, stored: dict[str, Any] | None) -> Judging:
         tick_s, routes = float(judging.get("tick_s", 5.0)), tuple(judging.get("routes", (EVERY_ROUTE,)))
         return rules_class(semantics)(state.plan.weights, slo, tick_s, BOUNDS, routes, **whole)
     floors = [stage.floor.total_seconds() for stage in state.plan.stages]
-    ceilings = [(stage.ceiling or stage.floor + _UNDECIDED).total_seconds() for stage in state.plan.stages]
+    ceilings = [(stage.ceiling or stage.floor + targets.UNDECIDED).total_seconds() for stage in state.plan.stages]
     options = {"floor_s": floors, "ceiling_s": ceilings, **judging.get("options", {})}
     return Judge(
         plan=state.plan.weights,
@@ -305,4 +302,5 @@ def target_of(
         tls_verify=tls_verify,
         remote_allowed=remote_allowed,
         promises=targets.promises_of(settings),
+        plan=targets.plan_facts(settings, plan_of(settings)),
     )

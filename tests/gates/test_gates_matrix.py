@@ -92,6 +92,7 @@ def test_every_gate_serves_an_item_or_says_why_it_is_there() -> None:
         "config-refusal",
         "shutdown",
         "drain-health",
+        "plan-lint",
     }
     # DESIGN: well-kept tools are wrapped, not written again
     tools = {"squawk", "alembic-check", "detect-secrets", "schemathesis"}

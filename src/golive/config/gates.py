@@ -182,7 +182,7 @@ class Waiver(Section):
 class WrittenGates(Section):
     """What must hold before a version gets traffic: the tables that are spelt here."""
 
-    preflight: list[str] = Field(default=["health", "startup", "stability", "smoke"])
+    preflight: list[str] = Field(default=["plan-lint", "health", "startup", "stability", "smoke"])
     smoke: Smoke = table()
     health: HealthGate = table()
     stability: StabilityGate = table()

@@ -32,6 +32,7 @@ MODULES = (
     "coverage",
     "documents",
     "findings",
+    "plan_lint",
     "cloud_run",
     "infra_diff",
     "squawk",

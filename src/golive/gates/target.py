@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from golive.errors import UnavailableError
+from golive.gates.planlint.facts import PlanFacts
 from golive.promises.request import SmokeRequest as SmokeRequest
 
 T = TypeVar("T")
@@ -181,6 +182,7 @@ class Target:
         remote_allowed: a load gate may run against a host that is not this machine.
         promises: what is promised beyond that, at most one of each kind; see :mod:`golive.promises`.
         version: of what is judged, when it is known.
+        plan: the settings plan-lint compares.
     """
 
     url: str = ""
@@ -206,6 +208,7 @@ class Target:
     remote_allowed: bool = False
     promises: tuple[Any, ...] = ()
     version: str = ""
+    plan: PlanFacts | None = None
 
     def promise(self, kind: type[T]) -> T | None:
         """The promise of *kind*, or None when nobody made it."""

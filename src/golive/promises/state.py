@@ -97,12 +97,18 @@ class CloudRunProbe:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue with a dead-letter queue; a message stays invisible six times as long as its worker may take."""
+    """
+    A queue with a dead-letter queue; a message stays invisible six times as long as its worker may take.
+
+    Attributes:
+        visibility: what the queue must be set to, and what plan-lint judges without asking AWS; 0: not declared.
+    """
 
     name: str
     dead_letters: str = ""
     worker_timeout: Seconds = 0.0
     receives_max: int = 0
+    visibility: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +228,23 @@ class ReplicasProbe:
     stores: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class PlanLintProbe:
+    """
+    What plan-lint cannot read from other settings. Zero: not known, and the rules about it are not judged.
+
+    Attributes:
+        rate: requests per second the service gets in a quiet hour.
+        max_connections, reserve: of the database; the reserve is for administrators.
+        termination_grace: what the platform waits between SIGTERM and SIGKILL, when it is not its default.
+    """
+
+    rate: float = 0.0
+    max_connections: int = 0
+    reserve: int = 3
+    termination_grace: Seconds = 0.0
+
+
 TABLES: dict[str, type] = {
     "applied_migrations": MigrationsProbe,
     "database": DatabaseProbe,
@@ -232,4 +255,5 @@ TABLES: dict[str, type] = {
     "infra_diff": InfraDiffProbe,
     "environment": EnvironmentProbe,
     "replicas": ReplicasProbe,
+    "plan_lint": PlanLintProbe,
 }

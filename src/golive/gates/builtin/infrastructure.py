@@ -64,6 +64,8 @@ async def _queue(aws: Aws, wanted: QueueState) -> _Found:
         problems.append(
             f"messages stay invisible {visibility} s, a worker of {wanted.worker_timeout:g} s needs six times that"
         )
+    if wanted.visibility and visibility != wanted.visibility:
+        problems.append(f"messages stay invisible {visibility} s, expected {wanted.visibility:g}")
     if wanted.dead_letters:
         policy = json.loads(queue.get("RedrivePolicy", "{}"))
         dead = await aws.call("sqs", attributes(wanted.dead_letters))
