@@ -6,7 +6,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge power-cuts prove-simulator bench-controller
+.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-load bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge power-cuts prove-simulator bench-controller
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -35,6 +35,9 @@ prove-once: .venv/dev.stamp  ## Ten thousand rounds of five equal requests on fo
 
 bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside eight other systems on one PostgreSQL and one Valkey (about ten minutes)
 	$(BIN)/python benchmarks/bench_jobs.py
+
+bench-load: .venv/dev.stamp  ## golive load beside the truth of a server of known delays, and beside wrk where it is installed (a minute)
+	$(BIN)/python benchmarks/bench_load.py
 
 bench-submit: .venv/dev.stamp  ## POST -> fsynced row -> 202 as a share of the bare echo (about a minute)
 	$(BIN)/python benchmarks/bench_submit.py

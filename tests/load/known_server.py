@@ -2,8 +2,9 @@
 A server whose behaviour is known exactly, in a process of its own: the truth the load engine is tested against.
 
 Prints its port. The path says what happens: /delay/MS, /stall/AFTER_MS/FOR_MS (everybody waits while the stall lasts,
-counted from the first request; ?n= numbers it and /truth says when each was answered), /status/CODE, /reset,
-/cut, /never, /chunked, /until-close, /garbage, /close-next, /echo.
+counted from the first request; ?n= numbers it and /truth says when each was answered), /mixed/MS/SLOW_MS/EVERY (each
+EVERY-th request is a slow one; /truth says how long each took in here), /status/CODE, /reset, /cut, /never, /chunked,
+/until-close, /garbage, /close-next, /echo.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from typing import ClassVar
 class Known(asyncio.Protocol):
     stall_origin: float | None = None
     replied: ClassVar[dict[int, float]] = {}
+    took: ClassVar[list[float]] = []
+    mixed = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -44,6 +47,10 @@ class Known(asyncio.Protocol):
         verb, *arguments = path.partition("?")[0].strip("/").split("/")
         if verb == "delay":
             loop.call_later(int(arguments[0]) / 1000, self.reply, 200)
+        elif verb == "mixed":
+            fast, slow, every = map(int, arguments)
+            Known.mixed += 1
+            loop.call_later((fast if Known.mixed % every else slow) / 1000, self.reply_and_time, loop.time())
         elif verb == "stall":
             after, length, base = (int(argument) / 1000 for argument in arguments)
             Known.stall_origin = Known.stall_origin or loop.time()
@@ -53,7 +60,7 @@ class Known(asyncio.Protocol):
             number = int(path.partition("=")[2])
             loop.call_at(free_at + base, self.reply_and_note, number)
         elif verb == "truth":
-            self.reply(200, {"replied": Known.replied})
+            self.reply(200, {"replied": Known.replied, "took": Known.took})
         elif verb == "status":
             self.reply(int(arguments[0]))
         elif verb == "reset":
@@ -83,6 +90,10 @@ class Known(asyncio.Protocol):
     def reply_and_note(self, number: int) -> None:
         self.reply(200)
         Known.replied[number] = asyncio.get_running_loop().time()
+
+    def reply_and_time(self, begin: float) -> None:
+        self.reply(200)
+        Known.took.append(asyncio.get_running_loop().time() - begin)
 
     def reply(self, status: int, document: object = None) -> None:
         if status == 204:
