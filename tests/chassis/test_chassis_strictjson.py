@@ -23,7 +23,7 @@ from golive.chassis.strictjson import fault_in, is_json
     [
         b'{"n": NaN}', b"[Infinity]", b"[-Infinity]", b"[1e999]", b"[1E+400]", b"[" + b"9" * 5000 + b"]",
         b'["\\ud800"]', b'["\\uDC00"]', b'["\\ud83d x"]', b'["\\ud83d\\u0041"]', b'["\\ud83d\\n\\ude00"]',
-        b'["\\ud83d"', b'["\xff"]', '["a"]'.encode("utf-16"), b'["\xed\xa0\x80"]',
+        b'["\\ud83d"', b'["\xff"]', '["a"]'.encode("utf-16"), b'["\xed\xa0\x80"]', b'["a\\u0000b"]',
     ],
 )  # fmt: skip
 def test_what_breaks_later_has_a_fault(body):
@@ -37,6 +37,7 @@ def test_what_breaks_later_has_a_fault(body):
         b'{"text": "NaN, Infinity and 1e999"}', b'["\\ud83d\\ude00"]', b'["\\\\ud800"]', b'["a \\" NaN"]',
         b"[1e308, 1e-400]",
         b'{"NaN": 1}', b"", b"not json", '["ünï 😀"]'.encode(), b'["\\\\\\ud83d\\ude00"]', b'[1e0000000005]',
+        b'["\\\\u0000"]',
     ],
 )  # fmt: skip
 def test_what_is_json_or_the_apps_business_has_none(body):
@@ -55,7 +56,7 @@ def _is_clean(value) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, str):
-        return not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
+        return not any(0xD800 <= ord(character) <= 0xDFFF or character == "\0" for character in value)
     if isinstance(value, dict):
         return all(_is_clean(key) and _is_clean(item) for key, item in value.items())
     return all(map(_is_clean, value)) if isinstance(value, list) else True
@@ -63,7 +64,7 @@ def _is_clean(value) -> bool:
 
 @given(_VALUES, st.booleans())
 def test_the_verdict_is_that_of_a_slow_look_at_the_values(value, spaced):
-    """Whatever Python writes: refused exactly when a value in it is not finite or no text."""
+    """Whatever Python writes: refused exactly when a value in it is not finite, no text or NUL."""
     body = json.dumps(value, indent=1 if spaced else None).encode()
     assert (fault_in(body) == "") is _is_clean(value)
 

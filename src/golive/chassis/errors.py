@@ -2,7 +2,8 @@
 The app's own plain errors as problem documents, so that a caller meets one shape.
 
 Only answers that carry nothing but the framework's default are translated: ``{"detail": ...}`` of FastAPI (validation
-errors become ``errors``), and Starlette's text that repeats the status. Everything else is the app's contract and
+errors become ``errors``), Litestar's with its ``status_code``, and Starlette's text that
+repeats the status. Everything else is the app's contract and
 passes untouched. Switch it off with ``problems = false`` for clients that read FastAPI's shape.
 """
 
@@ -74,6 +75,8 @@ def _default_members(status: int, body: bytes, content_type: bytes) -> dict[str,
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    if isinstance(document, dict) and document.get("status_code") == status:
+        return _litestar_members(status, document)
     if not isinstance(document, dict) or document.keys() != {"detail"}:
         return None
     detail = document["detail"]
@@ -83,6 +86,24 @@ def _default_members(status: int, body: bytes, content_type: bytes) -> dict[str,
         errors = [_validation_error(item) for item in detail[:ERRORS_MAX]]
         return {"detail": "The request does not have the expected form.", "errors": errors}
     return None
+
+
+def _litestar_members(status: int, document: dict[str, Any]) -> dict[str, Any] | None:
+    """Litestar's default repeats the status; ``extra`` lists what a validation found, and never the input."""
+    detail, faults = document.get("detail"), document.get("extra")
+    if not document.keys() <= {"status_code", "detail", "extra"} or not isinstance(detail, str):
+        return None
+    if faults is None:
+        return {} if detail == PHRASES.get(status) else {"detail": detail}
+    if not isinstance(faults, list) or not all(isinstance(item, dict) and "message" in item for item in faults):
+        return None
+    errors = [
+        _validation_error(
+            {"loc": [item.get("source", ""), *str(item.get("key", "")).split(".")], "msg": item["message"]}
+        )
+        for item in faults[:ERRORS_MAX]
+    ]
+    return {"detail": "The request does not have the expected form.", "errors": errors}
 
 
 def _validation_error(item: dict[str, Any]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from the route table instead.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from golive.chassis.types import Scope
@@ -84,6 +85,9 @@ class RouteTable:
                 self._read_included(route, prefix)
             elif hasattr(route, "endpoint"):
                 self._add(route, prefix)
+            elif hasattr(route, "route_handlers"):  # Litestar, whose table is flat and names the whole path
+                for handler in route.route_handlers:
+                    self.leaves.append((route.path, frozenset(getattr(handler, "http_methods", ())), handler.fn))
             elif hasattr(route, "routes"):
                 self._read(route.routes, prefix + getattr(route, "path", ""), depth + 1)
 
@@ -115,8 +119,19 @@ def owns(app: object, path: str) -> bool:
 
 
 def _matches(route: Any, scope: dict[str, Any]) -> bool:
+    if hasattr(route, "route_handlers"):
+        return _fits(route.path, scope["path"])
     match, _child = route.matches(scope) if hasattr(route, "matches") else (None, None)
     return match is not None and bool(match.value)
+
+
+def _fits(template: str, path: str) -> bool:
+    """Whether Litestar's *template* (``/{name:str}``, ``/{rest:path}``) may stand for *path*."""
+    parts = re.split(r"\{[^}]*?(:path)?\}", template)
+    pattern = "".join(
+        re.escape(part or "") if place % 2 == 0 else ".*" if part else "[^/]+" for place, part in enumerate(parts)
+    )
+    return re.fullmatch(pattern, path) is not None
 
 
 def _is_mount(route: Any) -> bool:

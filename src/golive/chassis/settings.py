@@ -86,7 +86,7 @@ class ChassisSettings:
         idempotency_store: ``memory``; ``sqlite:<file>``, which all processes of the machine share; ``redis`` (the
             server of redis_url) or ``postgres`` (the database of database_url), which a fleet shares; or their URL.
         problems: translate the framework's default errors into problem documents (RFC 9457).
-        strict_json: refuse JSON that becomes a server error later (NaN, half characters, no UTF-8) with 400.
+        strict_json: refuse JSON that becomes a server error later (NaN, half characters, NUL, no UTF-8) with 400.
         head_max_bytes: size of request line and headers together; beyond it 431.
         body_max_bytes: size of a body; beyond it 413.
         concurrency_max: requests in the app at once; beyond it 503 with Retry-After. Probes are not limited.

@@ -3,8 +3,8 @@ JSON that would break the service later, refused at the door: what no conforming
 
 Python's parser takes ``NaN``, ``Infinity``, ``1e999`` and lone surrogates, and what happens then is a server error when
 the value is written out again, in an answer, a log or a database. RFC 8259 has none of the first three, RFC 7493
-(I-JSON) forbids the last. A body is looked at once it is whole, and only looked into when it holds the characters any
-of these needs; most do not.
+(I-JSON) forbids the last. NUL is JSON, but PostgreSQL's text cannot hold it. A body is looked at once it is whole, and
+only looked into when it holds the characters any of these needs; most do not.
 
 Left out: whether it is JSON at all, and whether it is the JSON the route wants. The app says that better.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _CONSTANT = re.compile(rb"\b(?:NaN|Infinity)\b")
-_SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u[dD]|\d[eE]\+?\d{3}|\d{309}")
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u[dD]|\\u0000|\d[eE]\+?\d{3}|\d{309}")
 _NUMBER = re.compile(rb"\d+(?:\.\d+)?[eE]\+?\d{3,}|\d{309,}")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
@@ -47,6 +47,8 @@ def fault_in(body: bytes) -> str:
         return "JSON has no NaN and no Infinity."
     if any(float(number[:400]) == float("inf") for number in _NUMBER.findall(bare)):
         return "A number in the body is too large."
+    if any(escape[1] == b"0000" for escape in _ESCAPE.finditer(body)):
+        return "A string in the body holds the character NUL, which no database takes."
     return "A string in the body holds half a character (a lone surrogate)." if _has_lone_surrogate(body) else ""
 
 
