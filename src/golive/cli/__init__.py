@@ -40,6 +40,7 @@ VERBS = {
     "attest": "Sign what only a person can say, bound to its evidence.",
     "load": "Send an open-loop load and report honest percentiles.",
     "config": "Show the settings in force and where each came from.",
+    "import": "Translate manifests of Argo Rollouts or Flagger into parts of a golive.toml.",
     "demo": "See all of it work in two minutes, on this machine.",
 }
 
