@@ -58,6 +58,9 @@ _SCHEMA = [
     """,
 ]
 
+CACHE_KIB = 512
+"""SQLite keeps up to this much of the file in memory (its own choice is 2 MiB, filled within hours of a rollout)."""
+
 GENESIS = "0" * 64
 """What the first entry of a rollout is chained to."""
 
@@ -121,6 +124,7 @@ class Journal:
 
     def __init__(self, path: str | Path) -> None:
         self.connection: Connection = connect(path)
+        self.connection.execute(f"pragma cache_size = -{CACHE_KIB}")
         migrate(self.connection, _SCHEMA, "rollout")
 
     def close(self) -> None:

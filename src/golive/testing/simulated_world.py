@@ -18,7 +18,7 @@ from golive.rollout import events as ev
 from golive.rollout.controller import Controller
 from golive.rollout.journal import Entry, Journal
 from golive.rollout.lease import Holder, Lease
-from golive.rollout.machine import State
+from golive.rollout.machine import Phase, State
 from golive.rollout.pace import Pace
 from golive.rollout.ports import (
     Arm,
@@ -153,6 +153,7 @@ class World:
         self.journal = Journal(":memory:")
         self.split = Split(OLD)
         self.known: dict[str, str] = {}
+        self.in_flight: dict[str, int] = {}
         self.fence = 0
         self.alive: dict[str, float] = {}
         self.revived: set[str] = set()
@@ -313,7 +314,8 @@ class Incarnation:
     async def active(self, version: str) -> int:
         """See :class:`golive.rollout.ports.Router`."""
         await self.hang()
-        return self.world.random.choice((0, 0, 3))
+        self.world.in_flight[version] = self.world.random.choice((0, 0, 3))
+        return self.world.in_flight[version]
 
     async def retire(self, version: str, *, fence: int) -> None:
         """See :class:`golive.rollout.ports.Router`."""
@@ -375,6 +377,8 @@ class Incarnation:
         await self.hang()
         if version == self.world.split.stable or (version == self.world.split.candidate and self.world.split.weight):
             self.world.fail(f"{version} was stopped while it had traffic")
+        if version in self.world.known and not self.world.in_flight.get(version):
+            self.world.fail(f"{version} was stopped, idle, before the gateway forgot it")
         self.world.alive.pop(version, None)
 
     def running(self) -> Sequence[Arm]:
@@ -391,9 +395,18 @@ class _MortalJournal(Journal):
 
     def append(self, event: ev.AnyEvent, state: State, judge: dict[str, Any] | None, *, fence: int) -> Entry:
         self.life.write()
+        before = self.service(SERVICE)
         entry = super().append(event, state, judge, fence=fence)
+        self._examine(state, before.version if before else OLD)
         self.life.write()
         return entry
+
+    def _examine(self, state: State, in_production: str) -> None:
+        """What every controller that may write believes: the journal's version in production, and who has the users."""
+        if self.life.controller.current != in_production:
+            self.life.world.fail(f"in production is {in_production}, the controller has {self.life.controller.current}")
+        if state.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE) and state.split != Split(NEW):
+            self.life.world.fail(f"{NEW} has all the traffic, and a rollout that is {state.phase} wants {state.split}")
 
 
 class _MortalLease(Lease):
