@@ -230,7 +230,7 @@ def test_without_a_terminal_it_is_plain_lines(project, journey):
     plain = run()
     assert plain.returncode == 4
     assert "\x1b" not in plain.stdout
-    assert "ROLLED BACK after 4" in plain.stdout
+    assert "ROLLED BACK after 30.0 s: failed requests: canary" in plain.stdout
     assert run("-o", "ndjson").stdout.count('"schema":"golive/rollout/v1"') == len(script.written)
     assert '"phase": "rolled_back"' in run("-o", "json").stdout
     unknown = run("web-9")
