@@ -51,7 +51,17 @@ revision, down_revision = "0001", None
 def upgrade():
     op.create_table("orders", sa.Column("id", sa.Integer, primary_key=True))
 """
+TEMPLATE = """
+AWSTemplateFormatVersion: "2010-09-09"
+Resources:
+  Jobs:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: 720
+"""
 HEALTHY = {
+    "deploy/queue.yaml": TEMPLATE,
+    "Dockerfile": "FROM debian:12.8\nCOPY . /shop\n",
     "db/migrations/0001.sql": MIGRATION + "ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text;\n",
     "alembic.ini": "[alembic]\nscript_location = versions_of_shop\n",
     "models.py": MODELS,
@@ -78,6 +88,9 @@ PLANTED = {
         MODELS.replace("primary_key=True)", 'primary_key=True), sa.Column("note", sa.Text)'),
         ("alembic.ini", 0, "add_column"),
     ),
+    "cfn-lint: a number that is none": (
+        "deploy/queue.yaml", TEMPLATE.replace("720", "many"), ("deploy/queue.yaml", 7, "E3012"),
+    ),
 }  # fmt: skip
 #: what is wrong with the service -> status and body of an order whose page is no number
 ANSWERS = {
@@ -94,7 +107,10 @@ DOCUMENT = {
     "paths": {"/orders": {"get": {"parameters": [PAGE], "responses": RESPONSES}}},
 }
 GATES = [*dict.fromkeys(defect.partition(":")[0] for defect in [*PLANTED, *ANSWERS] if defect)]
+ALL = [*GATES, "hadolint"]  # nobody packages hadolint for the tests: its answers are written down below
 PROGRAMS = {
+    "cfn-lint": ("cfn-lint", "cfn-lint"),
+    "hadolint": ("hadolint", "hadolint"),
     "squawk": ("squawk", "squawk-cli"),
     "alembic-check": ("alembic", "alembic"),
     "detect-secrets": ("detect-secrets", "detect-secrets"),
@@ -105,6 +121,8 @@ PROMISES = (
     promised.AlembicCheckProbe(env={"DATABASE_URL": "sqlite:///{scratch}/check.db"}, upgrade=True),
     promised.DetectSecretsProbe(),
     promised.SchemathesisProbe(examples=3),
+    promised.CfnLintProbe(("deploy/*.yaml",), regions=("us-east-1",)),
+    promised.HadolintProbe(exclude=("DL3008",)),
 )
 
 
@@ -259,7 +277,7 @@ async def test_a_secret_somebody_looked_at_is_in_the_baseline(tmp_path: Path) ->
     assert "Unable to read baseline" in (await outcome("detect-secrets", target)).sentence
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", ALL)
 async def test_a_tool_that_is_missing_is_named_with_what_to_install(
     tmp_path: Path, own_path: Path, serve: Callable[[str], str], gate: str
 ) -> None:
@@ -271,7 +289,7 @@ async def test_a_tool_that_is_missing_is_named_with_what_to_install(
     assert f"Install {install}" in found.sentence
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", ALL)
 @pytest.mark.parametrize(
     ("script", "said"),
     [
@@ -288,6 +306,24 @@ async def test_a_tool_that_crashes_is_unavailable_with_its_last_words(
     tool(own_path, PROGRAMS[gate][0], script)
     found = await outcome(gate, plant(tmp_path / "shop", HEALTHY, serve("")))
     assert (found.verdict, said in found.sentence) == (Verdict.UNAVAILABLE, True), found.sentence
+
+
+@pytest.mark.parametrize(
+    ("defect", "level"),
+    [("", "info"), ("hadolint: the newest of everything", "warning"), ("hadolint: no root", "error")],
+)
+async def test_what_hadolint_says_is_read(
+    tmp_path: Path, own_path: Path, prove: Callable[..., None], defect: str, level: str
+) -> None:
+    """Its JSON, as hadolint 2 writes it; what is milder than `fail_on` does not count."""
+    entry = {"code": "DL3007", "column": 1, "file": "./Dockerfile", "level": level, "line": 2, "message": "Pin it"}
+    tool(own_path, "hadolint", f"echo \"$@\" > arguments; echo '{json.dumps([entry])}'; exit 1")
+    report = await run_gates(["hadolint"], plant(tmp_path / "shop", HEALTHY))
+    prove(report, defect)
+    if defect:
+        (found,) = report.results[0].outcome.evidence["findings"]
+        assert found == {"file": "Dockerfile", "line": 2, "text": "DL3007: Pin it"}
+    assert (tmp_path / "shop/arguments").read_text() == "--format=json --ignore=DL3008 ./Dockerfile\n"
 
 
 async def test_a_tool_that_hangs_is_killed(tmp_path: Path, own_path: Path) -> None:
@@ -307,7 +343,7 @@ async def test_a_tool_that_floods_is_unavailable(tmp_path: Path, own_path: Path)
     assert "9000000 bytes" in found.sentence
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", ALL)
 async def test_nothing_to_look_at_is_no_pass(tmp_path: Path, gate: str) -> None:
     """An empty folder has no findings either."""
     assert (await outcome(gate, plant(tmp_path, {}))).verdict is Verdict.UNAVAILABLE

@@ -95,7 +95,7 @@ def test_every_gate_serves_an_item_or_says_why_it_is_there() -> None:
         "plan-lint",
     }
     # DESIGN: well-kept tools are wrapped, not written again
-    tools = {"squawk", "alembic-check", "detect-secrets", "schemathesis"}
+    tools = {"squawk", "alembic-check", "detect-secrets", "schemathesis", "cfn-lint", "hadolint"}
     assert (
         set(catalogue()) - asked == beyond | tools
     )  # beyond: the operation of a service: chassis rows of the same documents

@@ -37,6 +37,8 @@ MODULES = (
     "infra_diff",
     "squawk",
     "alembic_check",
+    "cfn_lint",
+    "hadolint",
     "shared_state",
     "config_refusal",
     "old_code",

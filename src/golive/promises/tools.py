@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from golive.promises.kinds import Globs, Seconds, UrlPath
 
@@ -82,9 +83,47 @@ class SchemathesisProbe:
     timeout: Seconds = 300.0
 
 
+@dataclass(frozen=True, slots=True)
+class CfnLintProbe:
+    """
+    CloudFormation templates are ones AWS takes, as cfn-lint sees it.
+
+    Attributes:
+        files: the templates.
+        regions: where they are used; empty: cfn-lint's own default.
+        exclude: rules of cfn-lint that do not count, e.g. ``E3012``.
+        fail_on: the mildest level that is a failure.
+    """
+
+    files: Globs
+    regions: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    fail_on: Literal["error", "warning", "informational"] = "error"
+    timeout: Seconds = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class HadolintProbe:
+    """
+    Dockerfiles are built as they should be, as hadolint sees it.
+
+    Attributes:
+        files: the Dockerfiles.
+        exclude: rules of hadolint that do not count, e.g. ``DL3008``.
+        fail_on: the mildest level that is a failure.
+    """
+
+    files: Globs = ("**/Dockerfile", "**/*.Dockerfile", "**/Dockerfile.*")
+    exclude: tuple[str, ...] = ()
+    fail_on: Literal["error", "warning", "info", "style"] = "warning"
+    timeout: Seconds = 60.0
+
+
 TABLES: dict[str, type] = {
     "squawk": SquawkProbe,
     "alembic_check": AlembicCheckProbe,
     "detect_secrets": DetectSecretsProbe,
     "schemathesis": SchemathesisProbe,
+    "cfn_lint": CfnLintProbe,
+    "hadolint": HadolintProbe,
 }
