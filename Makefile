@@ -6,7 +6,28 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
           && $(BIN)/python -m pip install --disable-pip-version-check -q --no-build-isolation --no-deps -e . >> .venv/install.log 2>&1 \
           || { cat .venv/install.log; exit 1; }
 
-.PHONY: demo test check bench bench-chassis prove-once bench-jobs bench-load bench-submit chaos-jobs lock clean simulate compare prove-gates simulate-judge power-cuts prove-simulator bench-controller
+.PHONY: demo
+.PHONY: test
+.PHONY: check
+.PHONY: bench
+.PHONY: bench-chassis
+.PHONY: prove-once
+.PHONY: bench-jobs
+.PHONY: bench-load
+.PHONY: bench-submit
+.PHONY: chaos-jobs
+.PHONY: lock
+.PHONY: clean
+.PHONY: simulate
+.PHONY: compare
+.PHONY: prove-gates
+.PHONY: simulate-judge
+.PHONY: power-cuts
+.PHONY: prove-simulator
+.PHONY: bench-controller
+.PHONY: backlog
+.PHONY: fuzz-http
+.PHONY: schemathesis
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -48,7 +69,6 @@ chaos-jobs: .venv/dev.stamp  ## 100,000 jobs while server, worker, PostgreSQL an
 power-cuts: .venv/dev.stamp  ## Thirty power cuts of SQLite and of PostgreSQL; needs leave to mount (about twenty minutes)
 	GOLIVE_POWER_CUTS=30 $(BIN)/python -m pytest -s tests/jobs/test_jobs_power_cut.py
 
-.PHONY: backlog
 backlog: .venv/dev.stamp  ## Claims and lists with a million pending jobs beside an almost empty table (about ten minutes)
 	GOLIVE_BACKLOG=1000000 $(BIN)/python -m pytest -s tests/jobs/test_jobs_backlog.py -k million
 
@@ -67,7 +87,6 @@ bench-controller: .venv/dev.stamp  ## What ten rollouts cost: one real minute, t
 compare: .venv/dev.stamp  ## golive beside the rules of Argo, Flagger and Kayenta on the same seeded days (about five minutes)
 	$(BIN)/python benchmarks/compare_judges.py
 
-.PHONY: fuzz-http schemathesis
 fuzz-http: .venv/dev.stamp  ## Search for bad input guided by coverage, FUZZ_SECONDS (60) long
 	$(BIN)/python tests/fuzz/atheris_http.py -max_total_time=$(or $(FUZZ_SECONDS),60) -max_len=4096 -artifact_prefix=.venv/
 
