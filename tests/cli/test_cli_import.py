@@ -188,6 +188,12 @@ def test_bad_input_is_refused_with_its_line(run: Run, text: str, said: str) -> N
     assert said in err
 
 
+def test_a_flagger_metric_whose_name_is_no_text_is_refused_with_its_line(run: Run) -> None:
+    text = analysis("{stepWeight: 50, metrics: [{name: [a], thresholdRange: {min: 1}}]}")
+    code, _, err = run("flagger", "m.yaml", text=text)
+    assert (code, err) == (2, "m.yaml:3: expected a text, got a list.\n")
+
+
 def test_a_file_is_written_once_and_replaced_only_by_force(run: Run) -> None:
     assert run("argo", "argo.yaml", "-o", "out.toml")[:2] == (0, "")
     written = Path("out.toml").read_text()

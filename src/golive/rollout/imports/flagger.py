@@ -122,7 +122,7 @@ class _Reader:
         window = self._interval(metric, self.interval)
         reference, inline = metric.get("templateRef", "name"), metric.get("query")
         if reference is None and inline is None:
-            if name.value not in BUILT_IN:
+            if name.text() not in BUILT_IN:
                 self.draft.note(metric, f"the metric {name.shown()} has no equivalent: it has no query.")
                 return
             called, suffix = BUILT_IN[name.value]
