@@ -61,7 +61,7 @@ def test_every_fault_is_reported_at_once_and_by_its_variable():
         "GOLIVE_CHASSIS_ACCESS_LOG: expected true or false, got 'perhaps'",
         "SHUTDOWN_GRACE_SECONDS: disagrees with GOLIVE_CHASSIS_GRACE. Set one of them.",
         "GOLIVE_CHASSIS_KEEP_ALIVE: expected a duration > 0s, got 0:00:00.",
-        "GOLIVE_CHASSIS_ALIASES: /health: expected one of live, ready, startup, ok, got 'maybe'.",
+        "GOLIVE_CHASSIS_ALIASES: /health: expected one of live, ready, startup, ok, status, database, got 'maybe'.",
         "GOLIVE_CHASSIS_ALIASES: expected a path that begins with \"/\", got 'status'.",
         "GOLIVE_ENV: expected development, staging or production, got 'prod'.",
     ]
