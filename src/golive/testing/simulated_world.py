@@ -377,7 +377,7 @@ class Incarnation:
         await self.hang()
         if version == self.world.split.stable or (version == self.world.split.candidate and self.world.split.weight):
             self.world.fail(f"{version} was stopped while it had traffic")
-        if version in self.world.known and not self.world.in_flight.get(version):
+        if version in self.world.known and self.world.in_flight.get(version) == 0:
             self.world.fail(f"{version} was stopped, idle, before the gateway forgot it")
         self.world.alive.pop(version, None)
 
@@ -405,8 +405,8 @@ class _MortalJournal(Journal):
         """What every controller that may write believes: the journal's version in production, and who has the users."""
         if self.life.controller.current != in_production:
             self.life.world.fail(f"in production is {in_production}, the controller has {self.life.controller.current}")
-        if state.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE) and state.split != Split(NEW):
-            self.life.world.fail(f"{NEW} has all the traffic, and a rollout that is {state.phase} wants {state.split}")
+        if state.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE) and state.split != Split(state.candidate):
+            self.life.world.fail(f"a rollout that is {state.phase} wants {state.split}, not all for {state.candidate}")
 
 
 class _MortalLease(Lease):
