@@ -24,6 +24,7 @@ import os
 import re
 import stat
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def open_bundle(path: Path) -> Bundle:
     """
     try:
         return Bundle(path, _Folder(path) if path.is_dir() else _Zip(path))
-    except (OSError, UsageError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, UsageError, zipfile.BadZipFile, NotImplementedError) as error:  # the last: a zip of a later kind
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise StateError(f"{path}: expected an evidence bundle, got: {reason}") from None
 
@@ -153,7 +154,7 @@ def verify_bundle(path: Path) -> list[str]:
 # ---- where the files are
 
 
-class _Contents:
+class _Contents(ABC):
     """Names and sizes, known before anything is read; then the files themselves."""
 
     def __init__(self, path: Path) -> None:
@@ -165,8 +166,8 @@ class _Contents:
             raise StateError(f"{self.path}: expected an evidence bundle, got one without {name}.")
         return self._read(name)
 
-    def _read(self, name: str) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, name: str) -> bytes: ...
 
     def findings(self) -> Iterator[str]:
         yield from ()
