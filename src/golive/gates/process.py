@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golive.errors import UnavailableError
+from golive.freeport import free_port
 from golive.gates.builtin.startup import USUAL
 from golive.gates.http import Client, NoAnswerError
 
@@ -123,13 +123,6 @@ def kill(process: asyncio.subprocess.Process) -> None:
     """SIGKILL to the process and everything in its session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def free_port() -> int:
-    """A port of this machine nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _read(process: asyncio.subprocess.Process, output: bytearray) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import socket
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -20,15 +18,14 @@ from pathlib import Path
 import msgspec
 
 from golive.errors import UnavailableError
+from golive.freeport import PORTS, free_port
 from golive.rollout.deployers.instance import MARK, Instance, Instances
 from golive.rollout.deployers.probe import Answer, probe
 from golive.rollout.deployers.settings import DeploySettings
 from golive.rollout.files import locked
 from golive.rollout.ports import Arm, Condition, Deployer, Health
-from golive.rollout.processes import alive, end, exit_code, listens, spawn
+from golive.rollout.processes import alive, end, exit_code, listening_on, listens, spawn
 
-PORTS = range(20_000, 32_000)
-"""Below the range from which systems take the ports of outgoing connections, so that none of those is in the way."""
 SLOW_SECONDS = 3.0
 """
 How long a version that was ready may leave its readiness unanswered before that counts: a busy machine, or one slow
@@ -36,6 +33,8 @@ request on its event loop, is the judge's business. A refusal (503, a closed por
 """
 SETTLE_SECONDS = 0.5
 """How long a start is watched for a port that was taken after all."""
+_TAKEN_SECONDS = 10.0
+"""And how long when somebody else listens there: on a busy machine our process finds that out late."""
 _START_ATTEMPTS = 5
 _ADDRESS_TAKEN = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
 _SECOND = timedelta(seconds=1)
@@ -100,7 +99,7 @@ class ProcessDeployer(Deployer):
     # ---- starting
 
     def _spawn(self, version: str, folder: Path) -> Instance:
-        host, port = self.settings.host, _free_port(self.settings.host)
+        host, port = self.settings.host, free_port(self.settings.host)
         command = self.settings.arguments(version=version, port=str(port), release=str(folder))
         try:
             process = spawn(
@@ -124,10 +123,13 @@ class ProcessDeployer(Deployer):
 
     async def _lost_its_port(self, instance: Instance) -> bool:
         """Whether it ended because somebody else took its port before it could."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        port, began = int(instance.address.rpartition(":")[2]), time.monotonic()
         while alive(instance.process):
             # Not asked over HTTP: whoever took the port would answer.
-            if time.monotonic() > deadline or listens(instance.process, int(instance.address.rpartition(":")[2])):
+            if listens(instance.process, port):
+                return False
+            patience = SETTLE_SECONDS if listening_on(port) is None else _TAKEN_SECONDS
+            if time.monotonic() - began > patience:
                 return False
             await asyncio.sleep(0.05)
         return any(words in self.instances.log_tail(instance.version).lower() for words in _ADDRESS_TAKEN)
@@ -198,14 +200,3 @@ class ProcessDeployer(Deployer):
         tail = self.instances.log_tail(version)
         where = f"See {self.instances.log_path(version)}."
         return f"Last lines of its log:\n{tail}\n{where}" if tail else f"It wrote no log. {where}"
-
-
-def _free_port(host: str) -> int:
-    for port in random.sample(PORTS, 200):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as candidate:
-            try:
-                candidate.bind((host, port))
-            except OSError:
-                continue
-            return port
-    raise UnavailableError(f"{host}: expected a free port in {PORTS.start}..{PORTS.stop - 1}, 200 tries found none.")

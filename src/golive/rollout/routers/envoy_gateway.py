@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from golive.errors import UnavailableError
+from golive.freeport import free_port
 from golive.rollout.files import locked, replace_file
 from golive.rollout.processes import Process, alive, end, exit_code, gone, listening_on, spawn, with_environment
 from golive.rollout.routers.envoy_admin import AdminClient
@@ -180,7 +181,7 @@ class EnvoyGateway:
         deadline = time.monotonic() + _VACATE_SECONDS
         while True:
             try:
-                return _bindable(self.settings.host, wanted)
+                return _bindable(self.settings.host, wanted or free_port(self.settings.host))
             except OSError as error:
                 # The kernel closes the sockets of a killed Envoy some moments after its pid is gone.
                 owner = listening_on(wanted)
@@ -291,12 +292,12 @@ def _binary() -> Path:
 
 
 def _bindable(host: str, port: int) -> int:
-    """*port*, or a free one for 0, when *host* can listen there; OSError otherwise."""
+    """*port*, when *host* can listen there; OSError otherwise."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
         probe.listen()  # with SO_REUSEADDR the bind alone may succeed beside a listener
-        return int(probe.getsockname()[1])
+        return port
 
 
 def _listening_port(listeners: dict[str, list[dict[str, dict[str, dict[str, int]]]]]) -> int | None:
