@@ -40,6 +40,7 @@ def importing_a_server_seconds() -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.timed
 def test_h1_livez_answers_within_half_a_second_although_the_import_takes_three(start):
     """
     The port lives from the first moment; only the app is late. A busy machine gets what importing a server takes there.
@@ -65,6 +66,7 @@ def test_h1_livez_answers_within_half_a_second_although_the_import_takes_three(s
     assert service.get("/x").body == b"ok"
 
 
+@pytest.mark.timed
 def test_h5_an_import_that_raises_is_named_by_phase_and_never_by_its_message(start):
     """The prober learns where it failed; the secret in the message stays on this machine; the process ends non-zero."""
     service = start("raise RuntimeError('postgres://user:hunter2@db')", GOLIVE_CHASSIS_BOOT_LINGER="1s")
@@ -107,6 +109,8 @@ def test_h6_a_lifespan_that_raises_ends_the_process_and_is_never_a_half_started_
     assert service.process.returncode == 2
 
 
+@pytest.mark.timed
+@pytest.mark.timed
 def test_h11_sigterm_during_the_import_exits_at_once(start):
     """Nobody waits for an import whose app will never serve."""
     service = start(SLOW_IMPORT)

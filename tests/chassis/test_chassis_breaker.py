@@ -252,6 +252,7 @@ async def opened(breaker):
 
 
 @pytest.mark.process
+@pytest.mark.timed
 async def test_b2_b6_what_one_process_learned_the_others_obey_within_a_second(process):
     """Also one that starts afterwards; other names and other services are not concerned."""
     slow = BreakerRules(0.5, 2, 10, 60, 1)
@@ -303,6 +304,7 @@ async def test_b3_half_open_admits_exactly_the_probes_across_processes(process, 
 
 
 @pytest.mark.process
+@pytest.mark.timed
 async def test_b5_without_the_server_each_process_decides_for_itself(call, valkey, wait_until):
     """A frozen server: calls still pass within the budget, the breaker opens here, and tells the fleet afterwards."""
     chassis = Chassis(ChassisSettings(redis_url=valkey.url, access_log=False))

@@ -52,6 +52,7 @@ def raised(text: str) -> ValueError:
         return error
 
 
+@pytest.mark.timed
 def test_e1_a_storm_is_cheap_and_each_fingerprint_is_delivered_ten_times_a_minute(monkeypatch):
     """Ten thousand equal errors cost microseconds each and ten events; another error still gets through."""
     sink = Keeping()
@@ -69,6 +70,7 @@ def test_e1_a_storm_is_cheap_and_each_fingerprint_is_delivered_ten_times_a_minut
     assert capture.suppressed == 9_990
 
 
+@pytest.mark.timed
 def test_e2_a_sink_that_hangs_costs_events_and_nothing_else():
     """The queue is bounded, drops are counted, and the exit waits as long as it was told."""
     release = threading.Event()
@@ -146,6 +148,7 @@ async def test_e5_sentry_gets_a_group_with_everything_in_it(call, ingest):
     chassis.stop_background()
 
 
+@pytest.mark.timed
 async def test_e1_e2_a_sentry_that_hangs_slows_no_request_and_holds_no_exit(call, ingest):
     """Three hundred different errors while it hangs; the exit waits as long as it was told, and losses are counted."""
     chassis = Chassis(ChassisSettings(access_log=False, sentry_dsn=ingest.dsn))

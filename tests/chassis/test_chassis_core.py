@@ -220,6 +220,7 @@ def test_l3_whatever_is_logged_is_one_valid_json_line(value):
     assert json.loads(line)["event"] == "x"
 
 
+@pytest.mark.timed
 def test_l4_a_reader_that_stops_reading_costs_lines_and_not_requests():
     """A full pipe blocks the writing thread only; what does not fit is dropped and counted, and what fits arrives."""
     reading, writing = os.pipe()

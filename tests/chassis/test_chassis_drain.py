@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timed]
 
 APP = """
     import asyncio

@@ -65,6 +65,7 @@ async def test_h2_startup_is_a_latch_and_readiness_follows_the_check(call, wait_
     chassis.stop_background()
 
 
+@pytest.mark.timed
 async def test_h3_a_check_that_hangs_costs_one_task_and_no_probe_waits_for_it(call, wait_until):
     """A thousand probes of a hung, uncancellable check: answered at once, one pending run, no task growth."""
     chassis = Chassis()
@@ -96,6 +97,7 @@ async def test_h3_a_check_that_hangs_costs_one_task_and_no_probe_waits_for_it(ca
     chassis.stop_background()
 
 
+@pytest.mark.timed
 async def test_h3_a_blocking_check_runs_in_a_thread_and_times_out():
     """A plain function cannot hold the loop."""
     check = Check("disk", lambda: time.sleep(0.3), timeout=0.05, every=1, fail=1, ok=1)
@@ -181,6 +183,7 @@ def test_a_check_with_impossible_numbers_names_them_all():
     assert len(caught.value.faults) == 4
 
 
+@pytest.mark.timed
 async def test_a_stalled_event_loop_is_named_with_its_stack_and_shows_in_livez(call, wait_until, keep_log):
     """Whoever blocks the loop is in the log by name, and liveness fails for as long again as the limit."""
     from datetime import timedelta

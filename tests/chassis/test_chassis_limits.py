@@ -82,6 +82,7 @@ def test_s3_a_head_that_never_ends_is_cut(small, read_answer):
             assert read_answer(sock).status != 431, "answered"
 
 
+@pytest.mark.timed
 def test_s1_a_half_sent_head_and_a_silent_connection_are_closed(impatient, read_answer):
     """Neither may hold a connection; whoever began to speak is told why."""
     service = impatient
@@ -127,6 +128,7 @@ def test_s4_beyond_the_cap_requests_are_told_when_to_return_and_probes_are_not(s
     assert service.get("/slow?s=0").status == 200
 
 
+@pytest.mark.timed
 def test_a_request_that_takes_too_long_is_504(start):
     """With a request time-out the caller gets an answer, and the work is cancelled."""
     service = start(APP, GOLIVE_CHASSIS_REQUEST_TIMEOUT="300ms").wait_started()

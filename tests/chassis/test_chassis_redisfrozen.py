@@ -23,6 +23,7 @@ async def beat(gaps):
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("closed", 503), ("open", 201)])
+@pytest.mark.timed
 async def test_r4_with_the_store_frozen_idempotency_and_limits_cost_one_budget_together(
     call, valkey, policy, expected, wait_until
 ):

@@ -71,6 +71,7 @@ async def test_r3_two_processes_on_one_valkey_allow_exactly_the_quota(start, val
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("local", {200: 2, 429: 38}), ("closed", {503: 40})])
+@pytest.mark.timed
 async def test_r4_with_the_store_frozen_answers_come_fast_and_by_the_declared_policy(
     call, valkey, policy, expected, keep_log
 ):

@@ -203,6 +203,7 @@ async def test_down_loses_no_request_it_has_accepted(world: EnvoyWorld):
     assert report.failures[Failure.RESET_FRESH] <= 2
 
 
+@pytest.mark.timed
 async def test_down_waits_no_longer_than_the_drain_timeout(tmp_path: Path):
     """A request that never ends does not keep the gateway for ever."""
     world = EnvoyWorld(tmp_path / "gateway", settings(drain_timeout=timedelta(seconds=0.5)))

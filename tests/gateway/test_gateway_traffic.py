@@ -162,6 +162,7 @@ async def test_a_candidate_killed_under_load_is_seen_within_two_seconds(world: E
     assert (await world.evidence.sample()).arms["v1"].healthy is True
 
 
+@pytest.mark.timed
 async def test_a_hand_made_change_is_seen(world: EnvoyWorld):
     """Somebody edits the file: what is observed is what Envoy does, not what golive wanted."""
     await _live(world)

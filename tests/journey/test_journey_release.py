@@ -61,6 +61,7 @@ def start_of(project: Any, verb: str) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.timed
 def test_abort_is_on_the_wire_within_two_seconds(project: Any) -> None:
     """From the command being typed to the gateway confirming, process start included."""
     project.write(broken=False, note="to abort")
@@ -110,6 +111,7 @@ def test_a_version_the_gates_refuse_is_no_go(project: Any) -> None:
     assert project.get("/hello")[0] == 200
 
 
+@pytest.mark.timed
 def test_a_killed_controller_changes_nothing_and_its_successor_goes_on(
     project: Any, load_report: Callable[..., dict]
 ) -> None:

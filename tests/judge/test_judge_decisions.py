@@ -516,6 +516,7 @@ def test_the_judge_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.timed
 def test_one_look_takes_well_under_two_milliseconds(world: World) -> None:
     """Three routes, two rows: the median look, with room for a loaded machine."""
     import statistics

@@ -19,6 +19,7 @@ def exact(samples: list[float], q: float) -> float:
     return sorted(samples)[math.ceil(q * len(samples)) - 1]
 
 
+@pytest.mark.timed
 def test_a_stall_is_seen_by_everybody_who_would_have_met_it(known_server: str) -> None:
     """500 req/s for 4 s, 5 ms each, everything stalls once for 0.8 s: p95 and p99 within 5 % of what the server did."""
     rate, duration = 500, 4
@@ -113,6 +114,7 @@ def test_users_of_a_closed_loop_wait_for_their_answers(known_server: str) -> Non
     assert report.valid
 
 
+@pytest.mark.timed
 def test_requests_beyond_the_connection_cap_wait_and_their_wait_counts(known_server: str) -> None:
     """Two connections at 100 ms serve 20/s; asked for 40/s, the last of 20 waits about half a second."""
     report = run(LoadPlan(f"{known_server}/delay/100", rate=40, duration=0.5, connections_max=2))

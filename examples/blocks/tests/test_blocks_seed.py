@@ -39,6 +39,7 @@ def test_the_health_check_of_the_report(service: httpx.Client, curl: Curl) -> No
 
 
 @pytest.mark.process
+@pytest.mark.timed
 def test_the_async_test_of_the_report_and_its_poll(service: httpx.Client, curl: Curl) -> None:
     """202 within two seconds with ``{"ok": true, "jobId": "<uuid>"}``; the poll ends in "succeeded"."""
     began = time.monotonic()
@@ -123,6 +124,7 @@ def _start_time(client: httpx.Client) -> str:
     return found[1]
 
 
+@pytest.mark.timed
 def test_the_import_is_quick_and_touches_nothing(tmp_path: Path) -> None:
     """Health-first boot needs it: well under a second of CPU, no file written, and no heavy module on the way."""
     script = (
