@@ -185,6 +185,10 @@ async def _kill_until_done(parts: dict[str, object], work: object, progress: dic
         stuck_at, since = len(progress), time.monotonic()
         order = order or chance.sample(list(parts), len(parts))
         victim = order.pop()
+        if JOBS >= 10_000:
+            print(
+                f"{time.strftime('%X')} {len(progress):,} acknowledged, kills {dict(kills)}, next {victim}", flush=True
+            )
         await asyncio.to_thread(parts[victim].kill)  # type: ignore[attr-defined]
         kills[victim] += 1
     await task

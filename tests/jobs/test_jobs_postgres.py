@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from golive.db import postgres
 from golive.db.postgres import Line, place
 from golive.errors import StateError, UnavailableError, UsageError
 from golive.jobs import Jobs, JobsSettings, State
@@ -172,6 +174,17 @@ async def test_a_server_that_is_not_there_is_named_without_its_password() -> Non
         await Line("postgresql://someone:secret@127.0.0.1:1/db").run(lambda connection: connection.fetch("select 1"))
     assert "secret" not in str(caught.value)
     assert place("postgresql://u:p@h/db?password=x") == "postgresql://h/db"
+
+
+async def test_a_step_of_the_schema_may_take_longer_than_a_statement(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index over a table of many millions of rows does; without that a newer golive would never come up on it."""
+    monkeypatch.setattr(postgres, "STATEMENT_TIMEOUT", timedelta(seconds=0.3))
+    line = Line(url)
+    with pytest.raises(UnavailableError):
+        await line.run(lambda connection: connection.execute("select pg_sleep(1)"))
+    await postgres.migrate(line, ["select pg_sleep(1)", "create table it (n int)"], "test")
+    await line.run(lambda connection: connection.execute("insert into it values (1)"))
+    await line.close()
 
 
 async def test_a_backend_killed_9_loses_no_acknowledged_job(url: str) -> None:

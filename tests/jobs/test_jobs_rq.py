@@ -130,8 +130,9 @@ async def test_an_unmodified_rq_worker_runs_golive_jobs_beside_its_own(server: A
                 await until(said, 60)
                 assert own.return_value() == "LEFT ALONE"
                 calls = [RqJob.fetch(key.decode().split(":")[-1], connection=server) for key in server.keys("rq:job:*")]
-                in_rq = {call.args[1]: call.get_status() for call in calls if call.func_name == TASK}
-                assert in_rq[dead.id] == "failed"
+                # on a busy machine it is rung twice, and the second call finds nothing to do
+                in_rq = {call.get_status() for call in calls if call.func_name == TASK and call.args[1] == dead.id}
+                assert "failed" in in_rq
                 os.kill(process.pid, signal.SIGSTOP)
                 second = [await jobs.submit("enrichment", "quick"), await jobs.submit("enrichment", "retry")]
                 await jobs.store.flush()  # type: ignore[attr-defined]

@@ -25,6 +25,8 @@ T = TypeVar("T")
 #: How long a new connection, and how long a statement may take. Beyond, the database counts as not there.
 CONNECT_TIMEOUT = timedelta(seconds=3)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
+#: How long a step of a schema may take: an index over a table of many millions of rows.
+STEP_TIMEOUT = timedelta(minutes=15)
 
 _BY_INDEX = {
     "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_bitmapscan": "off",
@@ -133,7 +135,7 @@ async def migrate(line: Line, steps: Sequence[str], name: str) -> None:
                     "A newer golive made these tables: run that version, or name another table."
                 )
             for step in steps[known:]:
-                await connection.execute(step)
+                await connection.execute(step, timeout=STEP_TIMEOUT.total_seconds())
             await connection.execute(
                 "insert into golive_schema values ($1, $2) "
                 "on conflict (component) do update set version = excluded.version",

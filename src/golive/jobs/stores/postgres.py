@@ -58,7 +58,10 @@ _decode_split = msgspec.json.Decoder(Split).decode
 _decode_progress = msgspec.json.Decoder(Progress).decode
 _decode_failure = msgspec.json.Decoder(Failure).decode
 
-Purpose = Literal["submit", "settle", "quick", "read", "listen", "heart"]
+#: The lists that have an index in their order; the others sort what another index finds.
+_LISTED = (State.PENDING, State.FAILED, None)
+
+Purpose = Literal["submit", "settle", "quick", "read", "list", "listen", "heart"]
 
 
 class PostgresStore:
@@ -229,7 +232,8 @@ class PostgresStore:
         tenant: str | None = None,
     ) -> list[Job]:  # fmt: skip
         """See the port."""
-        rows = await self._fetch("read", self._sql.page[state], kind, before, limit, queue, tenant)
+        line: Purpose = "list" if state in _LISTED else "read"
+        rows = await self._fetch(line, self._sql.page[state], kind, before, limit, queue, tenant)
         return [_job(row) for row in rows]
 
     async def prune(self, keep_seconds: Mapping[State, float], after: JobId | None, limit: int) -> Pruned:
@@ -343,9 +347,8 @@ class PostgresStore:
     def _line(self, purpose: Purpose) -> Line:
         key = (asyncio.get_running_loop(), purpose)
         if key not in self._lines:
-            self._lines[key] = Line(
-                self._url, durable=purpose in ("submit", "settle"), by_index=purpose in ("settle", "quick", "heart")
-            )
+            by_index = purpose in ("settle", "quick", "heart", "list")
+            self._lines[key] = Line(self._url, durable=purpose in ("submit", "settle"), by_index=by_index)
         return self._lines[key]
 
     def _ring(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from golive.jobs.machine import LEGAL_MOVES, State
 from golive.jobs.stores.postgres_limits import LIMITS, LimitedClaims
-from golive.jobs.stores.postgres_upkeep import COSTS, HOOKS, Upkeep
+from golive.jobs.stores.postgres_upkeep import COSTS, HOOKS, WAITING, Upkeep
 from golive.jobs.tally import BOUNDS_SECONDS
 
 _STATES = ", ".join(f"'{state}'" for state in State)
@@ -286,6 +286,7 @@ class Statements:
             return text.replace("$table", table).replace("$job", _JOB)
 
         self.steps = [sql(SCHEMA), sql(_CANCEL_AND_PROGRESS), sql(_SPLIT_AND_RUNS), sql(LIMITS + HOOKS), sql(COSTS)]
+        self.steps.append(sql(WAITING))
         self.limited = LimitedClaims(sql, _BUCKET, _TAKE)
         self.upkeep = Upkeep(sql)
         self.submit = sql(_SUBMIT)

@@ -17,6 +17,9 @@ HOOKS = """
         where webhook is not null and finished_at is not null and announced_at is distinct from finished_at;
 """
 
+#: Lists of what waits, newest first, whatever the statistics of the table were when they were taken.
+WAITING = "create index $table_waiting on $table (id) where state = 'pending';"
+
 COSTS = """
     alter table $table add column cost float8;
     create table $table_costs (version text not null, kind text not null, dollars float8 not null,

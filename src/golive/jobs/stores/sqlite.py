@@ -2,8 +2,8 @@
 Jobs in a SQLite file: the embedded default. Durable (FULL), shared by the processes of one machine.
 
 Writes go through one :class:`~golive.jobs.stores.lane.Lane` per process, reads through another; SQLite's own lock
-orders the processes. Other processes' commits are noticed by polling ``pragma data_version``, which reads a counter in
-shared memory. Time is this machine's clock: all users of the file share it.
+orders the processes. Other processes' commits are noticed by :class:`~golive.jobs.stores.sqlite_watch.Watch`. Time is
+this machine's clock: all users of the file share it.
 
 Left out: network file systems (no shared memory) and more than one machine; that is what PostgreSQL is for.
 """
@@ -11,10 +11,8 @@ Left out: network file systems (no shared memory) and more than one machine; tha
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -41,13 +39,11 @@ from golive.jobs.split import Split, bucket
 from golive.jobs.stores import sqlite_statements as statements
 from golive.jobs.stores.group import Group
 from golive.jobs.stores.lane import Lane
+from golive.jobs.stores.sqlite_watch import Watch
 from golive.jobs.stores.sqlite_within import within
 from golive.jobs.tally import RunTally
 
 T = TypeVar("T")
-
-#: How often another process's commits are looked for. One look costs some 5 microseconds.
-WATCH_SECONDS = 0.0015
 
 
 class SqliteStore:
@@ -64,14 +60,14 @@ class SqliteStore:
         self._opening = asyncio.Lock()
         self._writer: Lane | None = None
         self._reader: Lane | None = None
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
 
     async def open(self) -> None:
         """See the port."""
         async with self._opening:
             if self._writer is None:
                 writing, reading = await asyncio.to_thread(self._connect)
-                self._watch = _Watch(self.path)
+                self._watch = Watch(self.path)
                 self._reader = Lane(reading, "golive-jobs-reader", "deferred")
                 self._writer = Lane(writing, "golive-jobs-writer", "immediate")
 
@@ -242,38 +238,3 @@ class SqliteStore:
         writing.create_function("golive_bucket", 2, bucket, deterministic=True)
         migrate(writing, self._sql.steps, f"jobs:{self._sql.table}")
         return writing, connect(self.path, create=False, check_same_thread=False)
-
-
-class _Watch:
-    """A thread that looks for other processes' commits, while anybody listens."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._listeners: list[Callable[[], None]] = []
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        self._listeners.append(wake)
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._main, name="golive-jobs-watch", daemon=True)
-            self._thread.start()
-        return lambda: self._listeners.remove(wake)
-
-    def ring(self) -> None:
-        for wake in tuple(self._listeners):
-            wake()
-
-    def close(self) -> None:
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _main(self) -> None:
-        with storage_errors(self._path), closing(connect(self._path, create=False)) as connection:
-            seen = None
-            while not self._closing.wait(WATCH_SECONDS):
-                version = connection.execute("pragma data_version").fetchone()[0] if self._listeners else seen
-                if version != seen:
-                    seen = version
-                    self.ring()

@@ -21,6 +21,9 @@ HOOKS = """
         where webhook is not null and finished_at is not null and announced_at is not finished_at;
 """
 
+#: Lists of what waits, newest first, without a walk past all that has finished.
+WAITING = "create index $table_waiting on $table (id) where state = 'pending';"
+
 COSTS = """
     alter table $table add column cost real;
     create table $table_costs (version text not null, kind text not null, dollars real not null,

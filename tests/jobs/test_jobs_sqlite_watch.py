@@ -1,0 +1,117 @@
+"""How the processes of one SQLite file notice each other's commits."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from golive.db import sqlite
+from golive.jobs.stores import sqlite_watch
+from golive.jobs.stores.sqlite_watch import MISSES_MAX, QUIET_SECONDS, Watch
+
+
+class Database:
+    """A file another program writes to, and a watch over it; *heard* counts what the listener was told."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite.connect(path)
+        self.connection.execute("create table if not exists it (n)")
+        self.watch, self.heard = Watch(path), 0
+        self.watch.subscribe(self._hear)
+
+    def _hear(self) -> None:
+        self.heard += 1
+
+    def commit(self) -> None:
+        self.connection.execute("insert into it values (1)")
+
+    def is_told(self) -> bool:
+        """True when the listener hears of a commit made now, within a time no machine needs."""
+        before, deadline = self.heard, time.monotonic() + 20
+        self.commit()
+        while self.heard == before and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return self.heard > before
+
+
+@contextmanager
+def database(path: Path) -> Iterator[Database]:
+    made = Database(path)
+    with closing(made.connection):
+        try:
+            assert made.is_told()  # by now the thread looks
+            yield made
+        finally:
+            made.watch.close()
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Counts the looks at the file's version."""
+    looks: Counter[str] = Counter()
+
+    class Counting(sqlite.Connection):
+        def execute(self, sql: str, *arguments: object) -> object:  # type: ignore[override]
+            looks[sql] += 1
+            return super().execute(sql, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sqlite, "Connection", Counting)
+    yield looks
+
+
+@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="only Linux tells of writes")
+def test_a_quiet_file_is_looked_at_ten_times_a_second_and_a_commit_told_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An idle worker costs next to nothing; before there were 600 looks a second."""
+    with counted(monkeypatch) as looks, database(tmp_path / "jobs.db") as db:
+        for _ in range(5):
+            assert db.is_told()
+        time.sleep(QUIET_SECONDS / sqlite_watch.PATIENCE)  # the looks become rare
+        before, begin = looks["pragma data_version"], time.monotonic()
+        time.sleep(1.0)
+        taken = looks["pragma data_version"] - before
+        assert taken <= 2 + (time.monotonic() - begin) / QUIET_SECONDS
+        assert db.is_told()
+
+
+def test_where_the_kernel_tells_nothing_of_writes_commits_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another system than Linux, or no descriptor left."""
+    monkeypatch.setattr(sqlite_watch, "written_to", lambda _: None)
+    with database(tmp_path / "jobs.db") as db:
+        assert all(db.is_told() for _ in range(5))
+
+
+def test_a_kernel_that_misses_commits_is_not_relied_upon_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system whose writers are elsewhere: first the rare looks find commits, then frequent ones."""
+    real, quiet = sqlite_watch.written_to, tmp_path / "never-written"
+    quiet.touch()
+    monkeypatch.setattr(sqlite_watch, "written_to", lambda _: real(quiet))
+    with counted(monkeypatch) as looks, database(tmp_path / "jobs.db") as db:
+        for _ in range(MISSES_MAX):
+            time.sleep(QUIET_SECONDS / sqlite_watch.PATIENCE)  # so that none counts as told
+            assert db.is_told()
+        before, deadline = looks["pragma data_version"], time.monotonic() + 20
+        while looks["pragma data_version"] < before + 300:  # half a minute of rare ones
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert db.is_told()
+
+
+def test_a_watch_that_is_closed_twice_or_never_listened_ends(tmp_path: Path) -> None:
+    """And leaves no descriptor."""
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    with database(tmp_path / "jobs.db") as db:
+        db.watch.close()
+    Watch(tmp_path / "jobs.db").close()
+    assert before == (len(os.listdir("/proc/self/fd")) if before else 0)
