@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -64,6 +65,25 @@ def test_h1_livez_answers_within_half_a_second_although_the_import_takes_three(s
     assert service.get("/").json() == {"ok": False, "mode": "starting"}
     service.wait_started()
     assert service.get("/x").body == b"ok"
+
+
+def test_without_fast_boot_nobody_listens_before_the_app_can_serve(start):
+    """``FAST_BOOT=0``, for platforms that take an open port for a started service; the names of the document work."""
+    slow = "import time; time.sleep(1.5)\n" + textwrap.dedent(APP) + "app.routes = []  # nothing there owns /healthz\n"
+    service = start(
+        slow, FAST_BOOT="0", CLOUD_RUN_AUTOSCALE="1", GOLIVE_CHASSIS_MODE="mono", ENABLE_BACKGROUND_WORKER="false"
+    )
+    answers = []
+    while not answers:
+        assert service.process.poll() is None, service.stderr()
+        with contextlib.suppress(OSError):
+            answers.append((service.get("/startupz").status, time.monotonic() - service.spawned_at))
+        time.sleep(0.01)
+    assert answers[0][0] == 200
+    assert answers[0][1] > 1.5
+    assert service.get("/healthz").json() == {"ok": True, "mode": "mono", "phase": "serving"}
+    service.terminate()
+    assert service.wait() == 0
 
 
 @pytest.mark.timed

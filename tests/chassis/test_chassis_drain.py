@@ -203,7 +203,13 @@ def test_d7_a_clean_stop_logs_its_last_request_and_the_size_of_its_metrics(start
     assert [line["request_id"] for line in service.log("request")][-1] == "the-last-one"
     ended = service.log("shutdown")[0]
     assert ended["path"] == "closed"
-    assert ended["metrics_bytes"] > 1000
+    assert ended["metrics_snapshot_bytes"] > 1000
+    numbers = {}
+    for line in service.log("metrics_snapshot"):
+        numbers.update(line["series"])
+    assert numbers['http_requests_total{method="GET",route="__unmatched__",status="200"}'] >= 1
+    assert numbers['build_info{service="app",version="unknown"}'] == 1
+    assert all(len(line) < 4096 for line in service.stdout_path.read_bytes().splitlines()), "whole in a shared pipe"
 
 
 def test_d8_a_second_sigterm_ends_the_process_within_a_second(start):

@@ -7,6 +7,7 @@ import json
 import time
 
 import pytest
+from fastapi import FastAPI
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
@@ -174,6 +175,28 @@ async def test_probes_work_under_a_root_path(call):
     app = Chassis().wrap(echo)
     assert (await call(app, path="/prefix/livez", root_path="/prefix")).json() == {"status": "pass"}
     assert (await call(app, path="/livezzz")).body == b"the app"
+
+
+async def test_what_a_check_counts_is_in_the_status_for_people(call, wait_until):
+    """The summary of a queue, say: plain numbers and short texts, few of them, and nothing else of what it returns."""
+    chassis = Chassis(ChassisSettings(version="v7"))
+    app = chassis.wrap(FastAPI())
+
+    @chassis.check("queue", needed=False)
+    async def queue():
+        return {"waiting": 3, "oldest": "2s", "job": object(), "long": "x" * 100, **{f"n{n}": n for n in range(100)}}
+
+    chassis.begin_serving()
+
+    async def waiting():
+        return (await call(app, path="/api/status")).json().get("checks", {}).get("queue", {}).get("waiting")
+
+    await wait_until(waiting, 3)
+    told = (await call(app, path="/api/status")).json()
+    assert (told["ok"], told["version"], "uptime_seconds" in told) == (True, "v7", True)
+    shown = told["checks"]["queue"]
+    assert (shown["oldest"], "job" in shown, len(shown["long"]), len(shown)) == ("2s", False, 64, 32)
+    chassis.stop_background()
 
 
 def test_a_check_with_impossible_numbers_names_them_all():

@@ -233,6 +233,32 @@ async def test_readiness_follows_the_database_by_itself(call, service, wait_unti
     assert (await call(shop.app, path="/health/ready")).json()["checks"]["db"][0]["status"] == "pass"
 
 
+async def test_the_database_says_what_it_is_and_how_full_the_pool_and_never_where_it_is(
+    call, service, wait_until, postgres_url
+):
+    """``/api/db/info``: engine, version, connections and the migration's head; no host, no user, no URL."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "create table alembic_version (version_num text); insert into alembic_version values ('ae1')"
+        )
+    shop = service()
+    shop.chassis.begin_serving()
+
+    async def head():
+        return (await call(shop.app, path="/api/db/info")).json().get("details", {}).get("db", {}).get("migration_head")
+
+    await wait_until(head, "ae1")
+    answer = await call(shop.app, path="/api/db/info")
+    told = answer.json()
+    assert (answer.status, told["ok"], told["pools"]) == (200, True, {"db": "pass"})
+    version = told["details"]["db"].pop("server_version")
+    assert int(version.partition(".")[0]) >= 12
+    assert told["details"]["db"] == {
+        "engine": "postgresql", "migration_head": "ae1", "size": 1, "in_use": 0, "waiting": 0, "max": 2,
+    }  # fmt: skip
+    assert not any(part in answer.body.decode() for part in ("://", "host", "user", str(postgres_url)))
+
+
 def test_a_pool_without_a_database_names_the_variable_and_one_name_is_one_pool():
     """At import; the URL is shown nowhere."""
     with pytest.raises(ConfigError, match="DATABASE_URL"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
+from golive.chassis.environment import ALIASES, READERS
 from golive.chassis.platforms import PLATFORMS
 
 
@@ -31,6 +33,33 @@ def test_the_environment_is_read_under_its_own_names_and_its_aliases():
     assert settings.drain_allow == ("/status", "/api/db/info")
     assert settings.access_log is False
     assert settings.latency_edges_seconds == (0.1, 1.0)
+
+
+def test_the_names_of_the_first_document_say_where_the_service_runs_and_when_it_listens():
+    """Cloud Run's patience gives the shutdown its numbers; 0 says nothing, and anything else refuses the start."""
+    settings = ChassisSettings.from_env({"CLOUD_RUN_AUTOSCALE": "1", "FAST_BOOT": "1"})
+    assert (settings.platform, settings.grace, settings.fast_boot) == ("cloud-run", timedelta(seconds=7), True)
+    other = {"CLOUD_RUN_AUTOSCALE": "0", "FAST_BOOT": "0", "GOLIVE_CHASSIS_PLATFORM": "ecs"}
+    assert ChassisSettings.from_env(other).platform == "ecs"
+    assert ChassisSettings.from_env(other).fast_boot is False
+    with pytest.raises(ConfigError) as caught:
+        ChassisSettings.from_env({"CLOUD_RUN_AUTOSCALE": "maybe", "FAST_BOOT": "2"})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["CLOUD_RUN_AUTOSCALE", "FAST_BOOT"]
+    with pytest.raises(ConfigError, match="CLOUD_RUN_AUTOSCALE: disagrees with GOLIVE_CHASSIS_PLATFORM"):
+        ChassisSettings.from_env({"CLOUD_RUN_AUTOSCALE": "1", "GOLIVE_CHASSIS_PLATFORM": "ecs"})
+    with pytest.raises(ConfigError, match=r"SHUTDOWN_GRACE_SECONDS: expected lame_duck \+ grace below the 10 s"):
+        ChassisSettings.from_env({"CLOUD_RUN_AUTOSCALE": "1", "SHUTDOWN_GRACE_SECONDS": "25"})
+
+
+def test_every_setting_and_every_other_name_for_one_is_in_the_table_of_the_page():
+    """docs/chassis.md, with the alias in the row of its setting; durations there have their unit."""
+    page = (Path(__file__).parents[2] / "docs" / "chassis.md").read_text()
+    table = page[page.index("## Settings") :]
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert [name for name in READERS if not any(f"`{name}`" in row.split("|")[1] for row in rows)] == []
+    told = {alias: setting for alias, (setting, _) in ALIASES.items()}
+    wrong = [alias for alias, name in told.items() if not any(f"`{alias}" in row and f"`{name}" in row for row in rows)]
+    assert wrong == []
 
 
 def test_the_spelling_of_golive_toml_overrides_is_read_too_and_must_agree():

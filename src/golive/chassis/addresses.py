@@ -59,6 +59,38 @@ def bucket(text: str) -> str:
     return str(address) if address is not None else text[:64]
 
 
+class Sources:
+    """
+    Who may ask for what is not for everybody, by the address a request comes from.
+
+    Args:
+        entries: networks; ``private``: every address that is not on the internet; ``*``: everybody.
+    """
+
+    def __init__(self, entries: tuple[str, ...]) -> None:
+        self._everybody = "*" in entries
+        self._private = "private" in entries
+        self._networks = tuple(parse_network(entry) for entry in entries if entry not in ("*", "private"))
+
+    def admit(self, scope: Scope) -> bool:
+        """
+        Whether the caller is one of them. One without an address (a unix socket) is on this machine.
+
+        A request that was forwarded by somebody we do not trust came from anywhere, whatever its last hop's address.
+        """
+        client = scope.get("client")
+        if self._everybody or not client:
+            return True
+        host, port = client
+        if port and any(name in (b"x-forwarded-for", b"forwarded") for name, _ in scope["headers"]):
+            return False  # port 0 is the mark of a caller a trusted proxy spoke for
+        address = parse_address(host)
+        if address is None:
+            return False
+        private = self._private and not address.is_global
+        return private or any(address in network for network in self._networks)
+
+
 class TrustedProxies:
     """The hops that are believed."""
 

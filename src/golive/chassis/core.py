@@ -19,6 +19,7 @@ from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import by_address
+from golive.chassis.redirects import Redirects
 from golive.chassis.routes import RouteNames, owns
 from golive.chassis.strictjson import StrictJson, is_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
@@ -56,14 +57,19 @@ class Core:
 
     def __init__(self, chassis: Chassis, app: ASGIApp) -> None:
         self.chassis = chassis
-        self.app = app
         self._owned: dict[str, bool] = {}
+        self.app = app = self._moved(app)
         self.names = RouteNames(app)
         self._policies: PolicyTable | None = None
 
     def replace(self, app: ASGIApp) -> None:
         """Serve *app* from now on."""
+        app = self._moved(app)
         self.app, self.names, self._owned, self._policies = app, RouteNames(app), {}, None
+
+    def _moved(self, app: ASGIApp) -> ASGIApp:
+        redirects = self.chassis.settings.redirects
+        return Redirects(app, redirects) if redirects else app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outer: Chassis | None = scope.get("golive")

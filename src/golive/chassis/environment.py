@@ -93,12 +93,28 @@ def _aliases(value: str) -> dict[str, str]:
     return aliases
 
 
+def _redirects(value: str) -> dict[str, str]:
+    """``/old=/new,/v1/*=/api/v1/*``."""
+    entries = [entry.partition("=") for entry in _list(value)]
+    for old, equals, new in entries:
+        if not equals or not new:
+            raise ValueError(f'expected entries such as "/old=/new", got {old!r}')
+    return {old.strip(): new.strip() for old, _, new in entries}
+
+
+def _cloud_run(value: str) -> str | None:
+    """``CLOUD_RUN_AUTOSCALE=1`` says where the service runs; 0 says nothing."""
+    return "cloud-run" if _flag(value) else None
+
+
 #: setting -> how its own variable is read.
 READERS: dict[str, Callable[[str], Any]] = {
     "service": _text,
     "version": _text,
     "environment": _text,
     "platform": _text,
+    "fast_boot": _flag,
+    "mode": _text,
     "lame_duck": _duration,
     "grace": _duration,
     "boot_linger": _duration,
@@ -106,6 +122,8 @@ READERS: dict[str, Callable[[str], Any]] = {
     "retry_after": _duration,
     "loop_stall_max": _duration,
     "aliases": _aliases,
+    "redirects": _redirects,
+    "metrics_from": _list,
     "drain_allow": _list,
     "routes_max": _count,
     "latency_edges_seconds": _numbers,
@@ -174,6 +192,8 @@ ALIASES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "REDIS_URL": ("redis_url", _text),
     "DATABASE_URL": ("database_url", _text),
     "DATABASE_SOURCE": ("database_source", _text),
+    "CLOUD_RUN_AUTOSCALE": ("platform", _cloud_run),
+    "FAST_BOOT": ("fast_boot", _flag),
     "PG_MAX": ("db_pool_max", _count),
     "DB_POOL_MAX": ("db_pool_max", _count),
     "PG_MIN": ("db_pool_min", _count),
@@ -200,6 +220,8 @@ def read(environ: Mapping[str, str] | None = None) -> ChassisSettings:
             value = reader(raw)
         except ValueError as error:
             faults.append(f"{variable}: {error}")
+            continue
+        if value is None:
             continue
         if setting in values and values[setting] != value:
             faults.append(f"{variable}: disagrees with {origins[setting]}. Set one of them.")

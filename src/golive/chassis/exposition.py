@@ -8,18 +8,49 @@ Source: prometheus.io/docs/instrumenting/exposition_formats, prometheus.io/docs/
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
+from golive.chassis.log import LogSink, timestamp
 from golive.chassis.metrics import Counter, Family, Gauge, Histogram, HistogramSeries, Labels, Metrics
 
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+#: The last numbers of a process, in lines of the log: as many series, in pieces that a pipe takes whole.
+SNAPSHOT_SERIES_MAX, SNAPSHOT_LINE_BYTES = 2000, 3000
 
 #: Lines between two chances for the event loop; about a millisecond of work.
 CHUNK_LINES = 500
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 _HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
+
+
+def log_snapshot(metrics: Metrics, log: LogSink) -> int:
+    """
+    Write the numbers of this process down before it ends, without the buckets of histograms.
+
+    In ``metrics_snapshot`` lines that are short enough for a pipe that processes share; what is more than
+    :data:`SNAPSHOT_SERIES_MAX` series is counted in the last one.
+
+    Returns: the bytes of the whole exposition.
+    """
+    lines = "".join(render(metrics, openmetrics=False)).splitlines()
+    kept = [line.rpartition(" ") for line in lines if line[0] != "#" and "_bucket{" not in line]
+    part: dict[str, float] = {}
+    parts, size = [part], 0
+    for name, _, value in kept[:SNAPSHOT_SERIES_MAX]:
+        if size + len(name) > SNAPSHOT_LINE_BYTES and part:
+            part, size = {}, 0
+            parts.append(part)
+        part[name] = float(value)
+        size += len(name) + 16
+    for number, series in enumerate(parts, start=1):
+        record = {"ts": timestamp(time.time()), "level": "info", "event": "metrics_snapshot", "part": number}
+        left_out = len(kept) - SNAPSHOT_SERIES_MAX if number == len(parts) else 0
+        log.record({**record, "parts": len(parts), "left_out": max(0, left_out), "series": series})
+    return sum(len(line) + 1 for line in lines)
 
 
 def wants_openmetrics(accept: str) -> bool:

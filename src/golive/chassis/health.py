@@ -14,11 +14,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 #: How long to wait between two runs of a check that holds the start, however rarely it runs later.
 HELD_SECONDS = 0.5
+
+#: Numbers of one check that are shown.
+SHOWN_MAX = 32
 
 CheckFunction = Callable[[], Awaitable[object] | object]
 
@@ -30,7 +33,7 @@ class Check:
     Args:
         name: shown in the answer; any text.
         function: async or plain; passes by returning anything but False, fails by raising or returning False. A plain
-            function runs in a thread.
+            function runs in a thread. A dictionary it returns is shown to everybody in ``/api/status``.
         timeout: seconds one run may take, > 0.
         every: seconds between the ends of two runs, > 0.
         fail: failures in a row before the check counts as failed, >= 1.
@@ -64,6 +67,7 @@ class Check:
         self.output = "not run yet"
         self.observed_at = 0.0
         self.seconds = 0.0
+        self.shown: dict[str, Any] = {}
         self._passes = 0
         self._failures = 0
         self._pending: asyncio.Future[object] | None = None
@@ -105,7 +109,9 @@ class Check:
         error = self._pending.exception()
         if error is not None:
             return False, f"{type(error).__name__}: {error}"
-        return (False, "returned False") if self._pending.result() is False else (True, "")
+        result = self._pending.result()
+        self.shown = _plain(result) if isinstance(result, Mapping) else {}
+        return (False, "returned False") if result is False else (True, "")
 
     async def _call(self) -> object:
         if inspect.iscoroutinefunction(self.function):
@@ -117,6 +123,12 @@ class Check:
         """Give up a run that is still pending."""
         if self._pending is not None and not self._pending.done():
             self._pending.cancel()
+
+
+def _plain(result: Mapping[Any, Any]) -> dict[str, Any]:
+    """The numbers and short texts in *result*, of which there are few."""
+    kept = [(str(name)[:64], value) for name, value in result.items() if isinstance(value, int | float | str | None)]
+    return {name: value[:64] if isinstance(value, str) else value for name, value in kept[:SHOWN_MAX]}
 
 
 class Checks:

@@ -76,7 +76,7 @@ class RequestNote(msgspec.Struct, gc=False):
             "path": redact_text(self.path[:PATH_MAX]),
             "route": self.route,
             "status": self.status,
-            "duration_ms": round(self.seconds * 1000, 2),
+            "duration_ms": round(self.seconds * 1000, 3),
             "bytes": self.size,
             "request_id": self.request_id,
             "trace_id": self.trace_id,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from golive.chassis.addresses import Sources
 from golive.chassis.exposition import OPENMETRICS_TYPE, TEXT_TYPE, render, wants_openmetrics
 from golive.chassis.lifecycle import Phase
 from golive.chassis.log import timestamp
@@ -43,6 +44,7 @@ class Operations:
     def __init__(self, chassis: Chassis) -> None:
         self._chassis = chassis
         self._began = time.monotonic()
+        self._sources = Sources(chassis.settings.metrics_from)
         self._reports: dict[str, Callable[[], Report]] = {
             "live": self._live,
             "ready": self._ready,
@@ -70,6 +72,8 @@ class Operations:
             await send_problem(
                 send, 405, f"Use {' or '.join(('GET', 'HEAD'))}.", headers=headers, request_id=request_id
             )
+        elif kind == "metrics" and not self._sources.admit(scope):
+            await send_problem(send, 404, request_id=request_id)
         elif kind == "metrics":
             await self._metrics(scope, send)
         else:
@@ -103,25 +107,32 @@ class Operations:
 
     def _ok(self) -> Report:
         lifecycle = self._chassis.lifecycle
-        alive = lifecycle.started
-        return alive, {"ok": alive, "mode": lifecycle.phase.value}
+        alive, mode = lifecycle.started, self._chassis.settings.mode
+        report = {"ok": alive, "mode": mode or lifecycle.phase.value}
+        return alive, {**report, "phase": lifecycle.phase.value} if mode else report
 
     def _status(self) -> Report:
-        """For people: what runs and for how long. Nothing ``/metrics`` does not say."""
+        """For people: what runs and for how long, and the numbers that checks have brought."""
         chassis = self._chassis
         alive, report = self._ok()
         report["version"] = chassis.settings.version
         report["uptime_seconds"] = round(time.monotonic() - self._began)
+        databases = self._database_checks()
+        numbers = {check.name: check.shown for check in chassis.checks if check.shown and check not in databases}
+        if numbers:
+            report["checks"] = numbers
         return alive, report
 
     def _database_checks(self) -> list[Check]:
         return [check for check in self._chassis.checks if check.name in self._chassis.pools or check.name == "db"]
 
     def _database(self) -> Report:
-        """Whether the database answers; never where it is or who we are to it."""
+        """Whether the database answers, what it is and how full the pool; never where it is or who we are to it."""
         checks = self._database_checks()
         passed = self._chassis.lifecycle.started and all(check.status == "pass" for check in checks)
-        return passed, {"ok": passed, "pools": {check.name: _check_report(check)["status"] for check in checks}}
+        report = {"ok": passed, "pools": {check.name: _check_report(check)["status"] for check in checks}}
+        details = {check.name: check.shown for check in checks if check.shown}
+        return passed, {**report, "details": details} if details else report
 
     async def _metrics(self, scope: Scope, send: Send) -> None:
         headers = dict(scope["headers"])

@@ -51,7 +51,12 @@ select (select setting::int from pg_settings where name = 'max_connections') as 
        (select coalesce(sum(setting::int), 0)::int from pg_settings
         where name in ('superuser_reserved_connections', 'reserved_connections')) as reserved
 """
-_USED = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
+_ABOUT = """
+select (select count(*) from pg_stat_activity where backend_type = 'client backend') as used,
+       split_part(current_setting('server_version'), ' ', 1) as version,
+       coalesce(has_table_privilege(to_regclass('alembic_version'), 'select'), false) as has_head
+"""
+_HEAD = "select string_agg(version_num, ',' order by version_num) from alembic_version"
 
 
 def shape(statement: str) -> str:
@@ -101,6 +106,7 @@ class Pool:
         self._looking: asyncio.Task[None] | None = None
         self._held: set[Checkout] = set()
         self._waiting = 0
+        self._about: dict[str, Any] = {}
         self._answered_at = float("-inf")
         self._timeouts: deque[BaseException] = deque(maxlen=64)
         self._shapes: dict[str, int] = {}
@@ -147,19 +153,29 @@ class Pool:
         async with self.acquire() as connection:
             return str(await connection.execute(statement, *values))
 
-    async def check(self) -> None:
+    async def check(self) -> dict[str, Any]:
         """
         The readiness check: the database answers. A pool whose connections are all busy has been answered by it.
 
+        Returns: what ``/api/db/info`` shows: nothing about where the database is.
         Raises: TryLaterError.
         """
-        if self._busy():
-            return
-        try:
-            self._measures.server_used.set(float(await self.fetchval(_USED)), self.name)
-        except TryLaterError:
-            if not self._busy():
-                raise
+        if not self._busy():
+            try:
+                await self._ask_about_server()
+            except TryLaterError:
+                if not self._busy():
+                    raise
+        size = self._pool.get_size() if self._pool is not None else 0
+        in_use, waiting = len(self._held), self._waiting
+        return {**self._about, "size": size, "in_use": in_use, "waiting": waiting, "max": self._settings.db_pool_max}
+
+    async def _ask_about_server(self) -> None:
+        async with self.acquire() as connection:
+            row = await connection.fetchrow(_ABOUT)
+            head = await connection.fetchval(_HEAD) if row["has_head"] else None
+        self._measures.server_used.set(float(row["used"]), self.name)
+        self._about = {"engine": "postgresql", "server_version": row["version"], "migration_head": head}
 
     def _busy(self) -> bool:
         answered = time.monotonic() - self._answered_at < ANSWERED_SECONDS

@@ -33,7 +33,7 @@ from golive.chassis import applog
 from golive.chassis.boot import BootError, Lifespan, load_in_thread
 from golive.chassis.chassis import Chassis
 from golive.chassis.core import Core
-from golive.chassis.exposition import render
+from golive.chassis.exposition import log_snapshot
 from golive.chassis.fleetlink import FleetLink
 from golive.chassis.fleetvariable import Place
 from golive.chassis.lifecycle import Phase
@@ -138,7 +138,7 @@ class ChassisServer(uvicorn.Server):
             number: signal.getsignal(number) for number in _SIGNALS
         }  # asyncio adds its own
         self.fleet: FleetLink | None = None
-        self._opens_late = place is not None and not place.early
+        self._opens_late = not settings.fast_boot or (place is not None and not place.early)
         if place is not None:
             chassis.log.shared = True
             self.fleet = FleetLink(place.line, chassis.metrics, lambda number: self.handle_exit(number, None))
@@ -289,10 +289,10 @@ class ChassisServer(uvicorn.Server):
         if self.fleet is not None:
             await self.fleet.close()
         path = "closed" if clean else "forced" if self._force.is_set() else "timeout"
-        snapshot = sum(len(chunk) for chunk in render(self.front.chassis.metrics, openmetrics=False))
+        size = log_snapshot(self.front.chassis.metrics, self.front.chassis.log)
         seconds = round(time.monotonic() - began, 3)
-        text = f"shutdown path={path} in_flight={left} seconds={seconds} metrics_bytes={snapshot}"
-        self._log("shutdown", path=path, in_flight=left, seconds=seconds, metrics_bytes=snapshot, message=text)
+        text = f"shutdown path={path} in_flight={left} seconds={seconds} metrics_snapshot_bytes={size}"
+        self._log("shutdown", path=path, in_flight=left, seconds=seconds, metrics_snapshot_bytes=size, message=text)
 
     async def _wait(self, seconds: float, done: Callable[[], bool]) -> bool:
         """Until *done*, for at most *seconds*, or until a second signal. Returns whether it is done."""

@@ -21,9 +21,9 @@ from golive.errors import UnavailableError
 BACKLOG = 2048
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, now: bool = True) -> socket.socket:
     """
-    A TCP socket that listens on *host* and *port* (0: any free one).
+    A TCP socket that listens on *host* and *port* (0: any free one); without *now* it is bound only.
 
     Raises: UnavailableError when the address is taken, not ours, or not an address.
     """
@@ -35,7 +35,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
+        if now:
+            sock.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         sock.close()
         raise UnavailableError(_bind_fault(host, port, error)) from None
@@ -74,8 +75,8 @@ def serve(
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     place = taken_from_environment()
     if place is None and workers > 1:
-        return _supervise(settings, given, listen(host, port), workers)
-    sock = place.listening if place is not None else listen(host, port)
+        return _supervise(settings, given, listen(host, port, now=settings.fast_boot), workers)
+    sock = place.listening if place is not None else listen(host, port, now=settings.fast_boot)
     from golive.chassis.server import ChassisServer  # after listening, see above
 
     # uvicorn reports what the chassis has already logged with the request's id

@@ -42,6 +42,8 @@ class ChassisSettings:
         environment: ``development`` relaxes, ``production`` insists.
         platform: ``kubernetes``, ``cloud-run``, ``ecs``, ``systemd`` or empty; gives lame_duck and grace their
             defaults in the environment, and refuses a shutdown that does not fit into the platform's patience.
+        fast_boot: answer probes before the app is imported; without it nobody listens before the app can serve.
+        mode: what ``/healthz`` says the service is (``mono``); the phase of the process when empty.
         lame_duck: how long to go on serving after SIGTERM while readiness says 503. 3 s covers a balancer that asks
             every second and wants two failures.
         grace: how long requests in flight may take to finish after that. With the lame duck it stays below the 30 s
@@ -52,6 +54,9 @@ class ChassisSettings:
         retry_after: what a refused caller is told to wait.
         loop_stall_max: an event loop blocked for longer makes ``/livez`` fail.
         aliases: path -> what it answers; an alias gives way to a route of the app.
+        redirects: old address -> new one, answered 307; both end with ``/*`` for everything below.
+        metrics_from: who may read ``/metrics``: ``private`` (an address that is not on the internet, without a proxy
+            that nobody named in between), networks, or ``*``. Everybody else is told that there is nothing (404).
         drain_allow: paths of the app that are served even while draining.
         routes_max: route templates that get their own metric series; the others share ``__overflow__``.
         latency_edges_seconds: upper edges of the latency histogram, ascending.
@@ -104,6 +109,8 @@ class ChassisSettings:
     version: str = "unknown"
     environment: str = "development"
     platform: str = ""
+    fast_boot: bool = True
+    mode: str = ""
     lame_duck: timedelta = timedelta(seconds=3)
     grace: timedelta = timedelta(seconds=25)
     boot_linger: timedelta = timedelta(seconds=2)
@@ -111,6 +118,8 @@ class ChassisSettings:
     retry_after: timedelta = timedelta(seconds=2)
     loop_stall_max: timedelta = timedelta(seconds=10)
     aliases: Mapping[str, str] = field(default_factory=lambda: _DEFAULT_ALIASES)
+    redirects: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    metrics_from: tuple[str, ...] = ("private",)
     drain_allow: tuple[str, ...] = ()
     routes_max: int = 1000
     latency_edges_seconds: tuple[float, ...] = LATENCY_EDGES_SECONDS
@@ -215,11 +224,13 @@ def _caller_faults(settings: ChassisSettings) -> list[str]:
         got = settings.rate_limit_on_store_error
         faults.append(f"chassis.rate_limit_on_store_error: expected local or closed, got {got!r}.")
     faults += [*_redis_faults(settings), *_database_faults(settings)]
-    for network in settings.trusted_proxies:
-        try:
-            parse_network(network)
-        except ValueError as error:
-            faults.append(f"chassis.trusted_proxies: {error}.")
+    callers = [network for network in settings.metrics_from if network not in ("private", "*")]
+    for name, networks in (("trusted_proxies", settings.trusted_proxies), ("metrics_from", callers)):
+        for network in networks:
+            try:
+                parse_network(network)
+            except ValueError as error:
+                faults.append(f"chassis.{name}: {error}.")
     checks = (
         ("rate_limit", lambda: parse_rule(settings.rate_limit or "1/s")),
         ("idempotency_store", lambda: store_kind(settings)),
@@ -265,9 +276,9 @@ def _name_faults(settings: ChassisSettings) -> list[str]:
         faults.append(
             f"chassis.environment: expected development, staging or production, got {settings.environment!r}."
         )
-    for name in ("service", "version"):
+    for name in ("service", "version", "mode"):
         value = getattr(settings, name)
-        if not value or len(value) > 128 or not value.isprintable():
+        if (not value and name != "mode") or len(value) > 128 or not value.isprintable():
             faults.append(f"chassis.{name}: expected 1 to 128 printable characters, got {value[:40]!r}.")
     return faults
 
@@ -309,7 +320,9 @@ def _platform_faults(settings: ChassisSettings) -> list[str]:
 
 
 def _path_faults(settings: ChassisSettings) -> list[str]:
-    faults = []
+    from golive.chassis.redirects import redirect_faults
+
+    faults = [f"chassis.{fault}" for fault in redirect_faults(settings.redirects)]
     for path, kind in settings.aliases.items():
         if not path.startswith("/"):
             faults.append(f'chassis.aliases: expected a path that begins with "/", got {path!r}.')

@@ -25,12 +25,14 @@ def service_environ(settings: Settings) -> dict[str, str]:
         room = path[0]
         if room not in _ROOMS or path[:2] in NOT_YET or settings.origin(*path).kind == "default":
             continue
-        if path != ("jobs", "url") and path[1] != "aliases":
+        if path != ("jobs", "url") and path[1] not in ("aliases", "redirects"):
             environ[_NAMES.get(path, f"GOLIVE_{_ROOMS[room]}_{path[1]}".upper())] = _text(
                 _shared(settings, path, value)
             )
     if settings.chassis.aliases != type(settings.chassis)().aliases:
         environ["GOLIVE_CHASSIS_ALIASES"] = _aliases(settings)
+    if settings.chassis.redirects:
+        environ["GOLIVE_CHASSIS_REDIRECTS"] = ",".join(f"{a}={b}" for a, b in settings.chassis.redirects.items())
     return environ
 
 

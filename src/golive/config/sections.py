@@ -262,6 +262,8 @@ class Chassis(Section):
     """Mirrors :class:`golive.chassis.settings.ChassisSettings`, where the reasons stand."""
 
     platform: Literal["", "kubernetes", "cloud-run", "ecs", "systemd"] = ""
+    fast_boot: Switch = True
+    mode: str = ""
     lame_duck: Duration = _seconds(3)
     grace: Duration = _seconds(25)
     boot_linger: Duration = _seconds(2)
@@ -277,6 +279,8 @@ class Chassis(Section):
             "/api/db/info": "database",
         }
     )
+    redirects: dict[UrlPath, UrlPath] = Field(default={})
+    metrics_from: list[str] = Field(default=["private"])
     drain_allow: list[UrlPath] = Field(default=[])
     routes_max: Count = Field(default=1000, ge=1, le=100_000)
     access_log: Switch = True

@@ -64,6 +64,13 @@ def _timed(unit: str) -> Callable[[str], str]:
     return read
 
 
+def _cloud_run(text: str) -> str | None:
+    """``1`` says where the service runs; ``0`` says nothing."""
+    if text.strip() not in ("0", "1"):
+        raise ValueError(f"expected 1 or 0, got {text!r}.")
+    return "cloud-run" if text.strip() == "1" else None
+
+
 def _threshold(unit: Unit, scale: Decimal = Decimal(1)) -> Callable[[str], dict[str, str]]:
     """One number is target and alarm at once: up to it good, beyond it bad."""
 
@@ -97,6 +104,8 @@ ALIASES: dict[str, tuple[Path, Reader]] = {
     "ENABLE_BACKGROUND_WORKER": (("jobs", "embedded"), _text),
     "CORS_ORIGINS": (("chassis", "cors_origins"), _list),
     "CORS_ALLOW_CREDENTIALS": (("chassis", "cors_credentials"), _text),
+    "FAST_BOOT": (("chassis", "fast_boot"), _text),
+    "CLOUD_RUN_AUTOSCALE": (("chassis", "platform"), _cloud_run),
     "REQUIRE_AUTH": (("chassis", "require_auth"), _text),
     "JWT_SECRET": (("chassis", "jwt_secret"), _text),
     "SUPABASE_JWT_SECRET": (("chassis", "jwt_secret"), _text),
@@ -147,9 +156,12 @@ def _aliases(environ: Mapping[str, str], faults: list[str]) -> Iterator[Override
         if not text.strip():
             continue
         try:
-            yield Override(variable, path, read(text))
+            value = read(text)
         except ValueError as error:
             faults.append(f"variable {variable}: {error}")
+            continue
+        if value is not None:
+            yield Override(variable, path, value)
 
 
 def _own(environ: Mapping[str, str], faults: list[str]) -> Iterator[Override]:
