@@ -24,7 +24,8 @@ from golive.rollout.deployers.releases_tree import TreeReleases
 from golive.rollout.deployers.settings import DeploySettings
 from golive.rollout.deployers.together import DeployersTogether
 from golive.rollout.deployers.worker import WorkerDeployer, WorkerSettings
-from golive.rollout.evidence.envoy import BOUNDS, EnvoyEvidence
+from golive.rollout.evidence.bounds import BOUNDS
+from golive.rollout.evidence.envoy import EnvoyEvidence
 from golive.rollout.evidence.envoy_requests import RequestTap
 from golive.rollout.evidence.processes import ProcessEvidence
 from golive.rollout.evidence.prometheus import PrometheusEvidence, PrometheusSettings

@@ -29,6 +29,7 @@ from golive.gates import (
     ShutdownProbe,
     SmokeRequest,
     StabilityProbe,
+    Target,
     Waiver,
     catalogue,
 )
@@ -36,15 +37,13 @@ from golive.gates.attestation import attestation_gate
 from golive.gates.command import CommandProbe, command_gate
 from golive.gates.planlint.facts import PlanFacts, PlanStage
 from golive.gates.thresholds import of_table
+from golive.planning import UNDECIDED, plan_of
 from golive.promises import PROMISES
 from golive.promises.operation import ConfigRefusalProbe, DependencyProbe
 from golive.promises.release import AttestationProbe
 from golive.promises.state import ReplicasProbe
 from golive.rollout.plan import Plan
 from golive.rollout.ports import WEIGHT_MAX
-
-UNDECIDED = timedelta(hours=1)
-"""How long past its floor the judge waits for enough evidence when the plan sets no ceiling."""
 
 
 def health_probe(settings: Settings) -> HealthProbe:
@@ -258,3 +257,37 @@ def gates_of(settings: Settings) -> Mapping[str, Gate]:
         for name, one in settings.gates.commands.items()
     }
     return {**known, **own, **signed}
+
+
+def target_of(
+    settings: Settings, url: str, headers: dict[str, str], *, tls_verify: bool = True, remote_allowed: bool = False
+) -> Target:
+    """
+    The service of *settings* at *url* as the gates see it. Without a file nothing is promised, and gates find out.
+    """
+    gates = settings.gates
+    return Target(
+        url=url,
+        root=settings.root,
+        environment=settings.environment or "",
+        headers=headers,
+        startup_timeout=settings.deploy.startup_timeout.total_seconds(),
+        health=health_probe(settings),
+        smoke=tuple(smoke_request(request) for request in gates.smoke.requests),
+        stability=stability_probe(settings),
+        jobs=jobs_probe(settings),
+        routes=routes_probe(settings),
+        idempotency=idempotency_probe(settings),
+        cors=cors_probe(settings),
+        load=load_probe(settings),
+        redaction=redaction_probe(settings),
+        shutdown=shutdown_probe(settings),
+        metrics_path=gates.metrics.path,
+        metrics_observed=tuple(gates.metrics.observed),
+        protected=tuple(gates.auth.protected),
+        files=files_probe(settings),
+        tls_verify=tls_verify,
+        remote_allowed=remote_allowed,
+        promises=promises_of(settings),
+        plan=plan_facts(settings, plan_of(settings)),
+    )

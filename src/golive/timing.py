@@ -8,7 +8,6 @@ and in the journal instants are RFC 3339 with a ``Z``, durations are seconds.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -98,4 +97,6 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """See :class:`Clock`."""
+        import asyncio  # whoever gets here has it; who only reads durations should not pay for it
+
         await asyncio.sleep(seconds)

@@ -14,11 +14,11 @@ from golive.cli.moment import up_to
 from golive.cli.story import tell
 from golive.cli.terminal import ASCII, UNICODE
 from golive.errors import UsageError
+from golive.planning import make_judge
 from golive.rollout import events as ev
 from golive.rollout.journal import Journal
 from golive.rollout.recompute import recompute
 from golive.testing.simulator import Faults
-from golive.wiring import make_judge
 
 
 def text_of(entries, maker, *, width=100, glyphs=UNICODE, at_moment=False):

@@ -190,7 +190,7 @@ def test_the_judge_of_the_plan_is_the_judge_of_the_rollout(project):
     """Table, stages, tick and pace come from the file by the way a rollout takes them."""
     from golive.cli.inbox import settings_for
     from golive.cli.plan import judge_for
-    from golive.wiring import plan_of
+    from golive.planning import plan_of
 
     settings = settings_for(None, None)
     judge = judge_for(settings, plan_of(settings))

@@ -9,6 +9,7 @@ import pytest
 from golive.config import Settings
 from golive.errors import ConfigError
 from golive.movers import movers
+from golive.planning import judging_of, make_judge, plan_of
 from golive.rollout.deployers.process import ProcessDeployer
 from golive.rollout.deployers.together import DeployersTogether
 from golive.rollout.deployers.worker import WorkerDeployer
@@ -16,7 +17,6 @@ from golive.rollout.evidence.envoy import EnvoyEvidence
 from golive.rollout.evidence.prometheus import PrometheusEvidence
 from golive.rollout.evidence.together import EvidenceTogether
 from golive.rollout.routers.together import RoutersTogether
-from golive.wiring import judging_of, make_judge, plan_of
 from golive.workers.evidence import JobEvidence
 from golive.workers.router import ClaimRouter
 

@@ -8,7 +8,7 @@ from golive.config import Settings, load_settings
 from golive.gates import Target, Verdict, run_gates
 from golive.gates.planlint.metrics import NAMES
 from golive.gates.planlint.samples import at_most
-from golive.wiring import target_of
+from golive.targets import target_of
 
 #: placeholder -> what the healthy plan says
 HEALTHY = {

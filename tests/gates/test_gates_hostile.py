@@ -19,7 +19,7 @@ from golive.gates.builtin import load_test, soak
 from golive.promises.behaviour import SoakProbe
 from golive.promises.operation import AlarmDrillProbe, DependencyProbe, OldCodeProbe, RehearsalProbe
 from golive.promises.state import CloudWatchProbe, InfrastructureProbe
-from golive.wiring import target_of
+from golive.targets import target_of
 
 pytestmark = pytest.mark.process
 EXAMPLE = Path(golive.config.__file__).with_name("example.toml")

@@ -25,7 +25,7 @@ from golive.gates import (
     Target,
 )
 from golive.promises import PROMISES
-from golive.wiring import target_of
+from golive.targets import target_of
 
 EXAMPLE = Path(golive.config.__file__).with_name("example.toml")
 BASE = 'service = "shop"\n[deploy]\ncommand = ["{python}", "-m", "shop", "--port", "{port}"]\n'

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -86,6 +90,35 @@ class Project:
             timeout=seconds,
             check=False,
         )
+
+    def cost(self, *words: str) -> tuple[subprocess.CompletedProcess[str], float]:
+        """As :meth:`run`, with the CPU seconds the command took, whatever else the machine was doing."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            command = [sys.executable, "-m", "golive", *words]
+            process = subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=out, stderr=err)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            texts = [(stream.seek(0), stream.read())[1] for stream in (out, err)]
+        done = subprocess.CompletedProcess(command, process.returncode, *texts)
+        return done, usage.ru_utime + usage.ru_stime
+
+    def asked(self, verb: str) -> datetime:
+        """When the newest request *verb* was written into the inbox of the controller."""
+        with closing(sqlite3.connect(self.folder / ".golive" / "golive.db")) as journal:
+            (at,) = journal.execute("select at from inbox where verb = ? order by id desc", (verb,)).fetchone()
+        return datetime.fromisoformat(at)
+
+    @staticmethod
+    def born(pid: int) -> datetime:
+        """When process *pid* was started."""
+        ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        up_seconds = float(Path("/proc/uptime").read_text().split()[0])
+        return datetime.now(UTC) - timedelta(seconds=up_seconds - ticks / os.sysconf("SC_CLK_TCK"))
+
+    @staticmethod
+    def kept_waiting(pid: int) -> timedelta:
+        """How long process *pid* could have run while others had the processor."""
+        return timedelta(microseconds=int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1000)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """``golive WORDS``, going on."""

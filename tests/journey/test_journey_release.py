@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -54,25 +55,33 @@ def test_a_bad_version_is_taken_back_with_the_reason(project: Any, load_report: 
     assert "quarantine" in again.stderr
 
 
-def start_of(project: Any, verb: str) -> float:
-    """Seconds that starting the command costs here and now, so that a busy machine is not taken for a slow golive."""
-    began = time.monotonic()
-    assert project.run(verb, "--help").returncode == 0
-    return time.monotonic() - began
+def entries(project: Any, rollout: str) -> list[dict]:
+    """The journal of *rollout* as ``golive watch -o ndjson`` tells it."""
+    return [json.loads(line) for line in project.run("watch", rollout, "-o", "ndjson").stdout.splitlines()]
+
+
+def moment(entry: dict) -> datetime:
+    """When *entry* happened, by the controller's clock."""
+    return datetime.fromisoformat(entry["at"])
 
 
 @pytest.mark.timed
 def test_abort_is_on_the_wire_within_two_seconds(project: Any) -> None:
-    """From the command being typed to the gateway confirming, process start included."""
+    """
+    From the request being written to the gateway's confirmation, as both are recorded. What starting the command costs
+    beside that is asked for as CPU time: how long a busy machine makes it wait is not golive's doing.
+    """
     project.write(broken=False, note="to abort")
-    project.ok("ship", "v4", "--detach")
+    rollout = project.ok("ship", "v4", "--detach").strip()
     project.until("soaking")
-    began = time.monotonic()
-    done = project.run("abort", "changed", "my", "mind")
-    took = time.monotonic() - began
+    done, cpu_seconds = project.cost("abort", "changed", "my", "mind")
     assert done.returncode == 0
     assert "traffic is v" in done.stdout
-    assert took <= max(2.0, 1.0 + start_of(project, "abort"))
+    written = entries(project, rollout)
+    taken = next(entry for entry in written if entry["event"]["event"] == "aborted")
+    confirmed = next(entry for entry in written if entry["seq"] > taken["seq"] and entry["phase"] == "draining")
+    assert moment(confirmed) - project.asked("abort") <= timedelta(seconds=2)
+    assert cpu_seconds <= 1.0
     assert project.until("rolled_back")["reason"] == "aborted by ada: changed my mind"
     assert project.run("abort").returncode == 6
 
@@ -115,22 +124,30 @@ def test_a_version_the_gates_refuse_is_no_go(project: Any) -> None:
 def test_a_killed_controller_changes_nothing_and_its_successor_goes_on(
     project: Any, load_report: Callable[..., dict]
 ) -> None:
-    """kill -9 mid-rollout: traffic stays, the next `golive up` resumes within five seconds and finishes."""
+    """
+    kill -9 mid-rollout: traffic stays, the next `golive up` resumes within five seconds and finishes. The seconds run
+    from the start of its process to its first entry, without those in which other processes had the processor.
+    """
     project.write(broken=False, note="survivor")
     load = project.load("/hello")
-    project.ok("ship", "v9", "--detach")
+    rollout = project.ok("ship", "v9", "--detach").strip()
     project.until("soaking")
-    before = project.status()["traffic"]
     holder = int(project.status()["controller"].split()[1])
+    os.kill(holder, signal.SIGSTOP)  # or it moves on between the look and the kill
+    before = project.status()["traffic"]
     os.kill(holder, signal.SIGKILL)
     time.sleep(0.3)
     assert project.status()["traffic"] == before
     assert project.status()["controller"] is None
-    began = time.monotonic()
-    project.ok("up", "--detach")
-    took = time.monotonic() - began
-    assert took <= max(5.0, 3.0 + 3 * start_of(project, "up"))
+    up, cpu_seconds = project.cost("up", "--detach")
+    assert up.returncode == 0, up.stderr
+    assert cpu_seconds <= 2.5
+    successor = int(project.status()["controller"].split()[1])
+    born, kept_waiting = project.born(successor), project.kept_waiting(successor)
     project.until("live")
+    resumed = [entry for entry in entries(project, rollout) if entry["event"]["event"] == "controller_started"]
+    assert str(successor) in resumed[-1]["event"]["holder"]
+    assert moment(resumed[-1]) - born - kept_waiting <= timedelta(seconds=5)
     seen = load_report(load)
     assert (seen["dropped"], seen["failed"]) == (0, 0)
     assert "whole" in project.ok("verify")

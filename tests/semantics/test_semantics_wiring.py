@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from golive.errors import ConfigError
+from golive.planning import make_judge
 from golive.rollout import Judge
 from golive.rollout.plan import preset
-from golive.wiring import make_judge
 
 SLO = {"error_rate": {"target": "<= 1%", "alert_if": "> 2%"}}
 

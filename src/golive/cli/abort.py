@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from golive.cli.inbox import ANSWER_SECONDS, actor, ask, config_option, controller_of, environment_option, settings_for
-from golive.config import Settings
+from golive.cli.inbox import ANSWER_SECONDS, actor, ask, config_option, controller_of, environment_option, project_for
 from golive.errors import ExitCode, TimeoutExceededError, UnavailableError
-from golive.rollout.ports import Split
-from golive.wiring import Station, open_journal, station
+from golive.project import Project, open_journal, router_of
+from golive.rollout.ports import Router, Split
+
+if TYPE_CHECKING:
+    from golive.wiring import Station
 
 EMPTY_SECONDS = 10.0
 """How long the command waits to see the candidate empty at the gateway; it takes milliseconds."""
@@ -28,55 +31,70 @@ def command(reason: tuple[str, ...], config_path: Path | None, environment: str 
 
     Returns when the gateway has confirmed it. Without a controller the command does it by itself.
     """
-    settings = settings_for(config_path, environment)
-    take_all_back(settings, " ".join(reason))
+    take_all_back(project_for(config_path, environment), " ".join(reason))
     return ExitCode.OK
 
 
-def take_all_back(settings: Settings, reason: str) -> None:
+def take_all_back(project: Project, reason: str) -> None:
     """
     Have the rollout in progress aborted, and return when the gateway has no traffic left for its candidate.
 
     Raises: AnsweredError when no rollout is in progress, TimeoutExceededError, UnavailableError.
     """
-    journal = open_journal(settings)
+    journal = open_journal(project)
     try:
-        alone = controller_of(journal, settings) is None
+        alone = controller_of(journal, project) is None
+        if alone and journal.active(project.service) is None:
+            raise _nobody(project, "no rollout is in progress")
     finally:
         journal.close()
     if alone:
-        asyncio.run(_take_back(settings, reason))
+        asyncio.run(_take_back(project, reason))
         return
-    click.echo(ask(settings, "abort", {"reason": reason}, seconds=ANSWER_SECONDS))
-    asyncio.run(_until_empty(settings))
+    click.echo(ask(project, "abort", {"reason": reason}, seconds=ANSWER_SECONDS))
+    if project.requests_only:
+        asyncio.run(_until_empty(router_of(project), project.service))
+        return
+    post = _station(project)
+    try:
+        asyncio.run(_until_empty(post.controller.world.router, project.service))
+    finally:
+        post.journal.close()
 
 
-async def _until_empty(settings: Settings) -> None:
+def _nobody(project: Project, what: str) -> UnavailableError:
+    return UnavailableError(f"{project.service}: {what}, and no controller runs. Start it with `golive up`.")
+
+
+def _station(project: Project) -> Station:
+    from golive.wiring import station  # every room: only for what a running gateway and controller cannot do
+
+    return station(project.settings())
+
+
+async def _until_empty(router: Router, service: str) -> None:
     """Wait until the gateway itself says that the candidate has no traffic."""
-    post = station(settings)
     try:
         async with asyncio.timeout(EMPTY_SECONDS):
-            while (split := await post.controller.world.router.observe()) is None or split.weight:  # noqa: ASYNC110
+            while (split := await router.observe()) is None or split.weight:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise TimeoutExceededError(
-            f"{settings.service}: the gateway has not confirmed yet; the controller keeps trying. See `golive status`."
+            f"{service}: the gateway has not confirmed yet; the controller keeps trying. See `golive status`."
         ) from None
-    finally:
-        post.journal.close()
     click.echo(f"traffic is {split}")
 
 
-async def _take_back(settings: Settings, reason: str) -> None:
+async def _take_back(project: Project, reason: str) -> None:
     """Be the controller for as long as the way back takes."""
-    post = station(settings)
-    active = post.journal.active(settings.service)
+    post = _station(project)
+    active = post.journal.active(project.service)
     if active is None or not post.front.alive():
         post.journal.close()
         what = "no rollout is in progress" if active is None else "the gateway is down, so nobody is served by either"
-        raise UnavailableError(f"{settings.service}: {what}, and no controller runs. Start it with `golive up`.")
-    click.echo(f"{settings.service}: no controller runs; doing it from here", err=True)
-    post.journal.ask(settings.service, actor(), "abort", {"reason": reason}, datetime.now(UTC))
+        raise _nobody(project, what)
+    click.echo(f"{project.service}: no controller runs; doing it from here", err=True)
+    post.journal.ask(project.service, actor(), "abort", {"reason": reason}, datetime.now(UTC))
     await _control_until_idle(post, active[0].stable)
     click.echo(f"traffic is {Split(active[0].stable)}")
 

@@ -10,9 +10,8 @@ import click
 from golive.cli.inbox import actor, config_option, environment_option, settings_for
 from golive.errors import ExitCode, UsageError, did_you_mean
 from golive.gates.attestation import attest, read_ledger
-from golive.targets import attestations_of, ledger_of
+from golive.targets import attestations_of, ledger_of, target_of
 from golive.timing import format_instant
-from golive.wiring import target_of
 
 
 @click.command(short_help="Sign what only a person can say.")

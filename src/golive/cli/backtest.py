@@ -20,13 +20,14 @@ from golive.cli.recording_prometheus import read_prometheus
 from golive.cli.terminal import glyphs, make_console
 from golive.config import Settings
 from golive.errors import ExitCode, UsageError
+from golive.planning import judging_of, make_judge
+from golive.project import open_journal
 from golive.rollout import events as ev
 from golive.rollout.backtest import Counters, Verdict, judge_counters, plan_for
-from golive.rollout.evidence.envoy import BOUNDS
+from golive.rollout.evidence.bounds import BOUNDS
 from golive.rollout.machine import begin
 from golive.slo.firing import firing
 from golive.slo.row import Row
-from golive.wiring import judging_of, make_judge, open_journal
 
 
 @click.command(short_help="Run the SLO table over recorded evidence: when would it have fired?")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from golive.cli.inbox import config_option, environment_option, settings_for
-from golive.config import Settings
+from golive.cli.inbox import config_option, environment_option, project_for
 from golive.errors import ExitCode, RefusedError
-from golive.wiring import dossier_path, open_journal, write_dossier
+from golive.project import Place, open_journal
+from golive.wiring import dossier_path, write_dossier
 
 
 @click.command(short_help="Put everything about a rollout into one file that can be checked offline.")
@@ -25,20 +25,20 @@ def command(rollout: str | None, target: Path | None, config_path: Path | None, 
     `golive up` does it by itself when a rollout is over. Anybody can check the file with `golive verify FILE`. Keep the
     hash that is printed somewhere else: who can rewrite the file could rewrite the hashes in it.
     """
-    settings = settings_for(config_path, environment)
-    name = rollout or _latest(settings)
-    path = target or dossier_path(settings, name)
-    digest = write_dossier(settings, name, path)
+    project = project_for(config_path, environment)
+    name = rollout or _latest(project)
+    path = target or dossier_path(project, name)
+    digest = write_dossier(project, name, path)
     click.echo(f"{path}  sha256 {digest}")
     return ExitCode.OK
 
 
-def _latest(settings: Settings) -> str:
-    journal = open_journal(settings)
+def _latest(place: Place) -> str:
+    journal = open_journal(place)
     try:
-        rollouts = journal.rollouts(settings.service, limit=1)
+        rollouts = journal.rollouts(place.service, limit=1)
     finally:
         journal.close()
     if not rollouts:
-        raise RefusedError(f"{settings.service}: no rollouts yet, so there is nothing to put into a bundle.")
+        raise RefusedError(f"{place.service}: no rollouts yet, so there is nothing to put into a bundle.")
     return rollouts[0].id

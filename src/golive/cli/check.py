@@ -22,9 +22,8 @@ from golive.gates.profiles import PROFILES, Profile, profile
 from golive.gates.reports import FORMATS, text
 from golive.gates.waiver import read_waivers
 from golive.gates.watching import watch_gates
-from golive.targets import gates_of, ledger_of, waivers_of
+from golive.targets import gates_of, ledger_of, target_of, waivers_of
 from golive.timing import format_instant, parse_duration
-from golive.wiring import target_of
 
 
 @click.command(short_help="Run the gates: GO or NO-GO.")

@@ -27,10 +27,10 @@ from golive.cli.demo_story import shortcomings, story
 from golive.cli.inbox import controller_of
 from golive.config import Settings, load_settings
 from golive.errors import ExitCode, NoGoError, UnavailableError
+from golive.project import open_journal
 from golive.rollout.journal import Journal
 from golive.rollout.lease import Holder
 from golive.rollout.machine import Phase, State
-from golive.wiring import open_journal
 
 ENVIRONMENT = "demo"
 WARM_UP_SECONDS = 6.0

@@ -16,7 +16,7 @@ import msgspec
 
 from golive.cli.job_tally import Queues, between, counts_of, measured_jobs, plus
 from golive.rollout import events as ev
-from golive.rollout.evidence.envoy import BOUNDS
+from golive.rollout.evidence.bounds import BOUNDS
 from golive.rollout.judge.jobs import as_requests
 from golive.rollout.session import EVERY_ROUTE, Snapshot
 from golive.slo.row import Row

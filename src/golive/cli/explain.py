@@ -9,14 +9,15 @@ from pathlib import Path
 import click
 
 from golive.cli.explain_view import as_json, as_text
-from golive.cli.inbox import config_option, environment_option, settings_for
+from golive.cli.inbox import config_option, environment_option, project_for
 from golive.cli.moment import up_to
 from golive.cli.story import tell
 from golive.cli.terminal import glyphs, make_console
 from golive.cli.watch import latest
 from golive.errors import ExitCode
+from golive.planning import make_judge
+from golive.project import open_journal
 from golive.rollout.recompute import Recomputed, recompute
-from golive.wiring import make_judge, open_journal
 
 
 @click.command(short_help="Say why a rollout decided what it did, from the journal.")
@@ -34,10 +35,10 @@ def command(
     Every verdict is recomputed from the journal, by the judge it began with and the evidence it saw; exit 3 when one
     comes out differently, which means that the journal or golive was changed since.
     """
-    settings = settings_for(config_path, environment)
-    journal = open_journal(settings)
+    project = project_for(config_path, environment)
+    journal = open_journal(project)
     try:
-        identifier = rollout or latest(journal, settings)
+        identifier = rollout or latest(journal, project)
         state = journal.rollout(identifier)
         entries = list(journal.entries(identifier))
     finally:

@@ -12,15 +12,17 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from golive.config import Settings, load_settings
 from golive.errors import ExitCode, GoliveError, TimeoutExceededError, UnavailableError
+from golive.project import Place, Project, open_journal, project_at
 from golive.rollout.journal import Journal
 from golive.rollout.lease import Holder, current_holder
-from golive.wiring import open_journal
+
+if TYPE_CHECKING:
+    from golive.config import Settings
 
 ANSWER_SECONDS = 30.0
 """A request is answered within a tenth of a second; taking the snapshot of a large project is what may take longer."""
@@ -42,8 +44,15 @@ class AnsweredError(GoliveError):
 
 
 def settings_for(config_path: Path | None, environment: str | None) -> Settings:
-    """The settings a verb works with."""
+    """All settings, for a verb that needs more than to find what runs."""
+    from golive.config import load_settings  # building the model costs more than the rest of a short command
+
     return load_settings(config_path, environment=environment)
+
+
+def project_for(config_path: Path | None, environment: str | None) -> Project:
+    """The service and its state, for a verb that only talks to what runs."""
+    return project_at(config_path, environment=environment)
 
 
 def actor() -> str:
@@ -57,27 +66,27 @@ def actor() -> str:
         return f"uid-{os.getuid()}"
 
 
-def controller_of(journal: Journal, settings: Settings) -> Holder | None:
+def controller_of(journal: Journal, place: Place) -> Holder | None:
     """Who controls the service now; None when nobody that lives does."""
-    return current_holder(journal.connection, settings.service, datetime.now(UTC))
+    return current_holder(journal.connection, place.service, datetime.now(UTC))
 
 
-def ask(settings: Settings, verb: str, body: dict[str, Any], *, seconds: float = ANSWER_SECONDS) -> str:
+def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWER_SECONDS) -> str:
     """
     Ask the controller, and wait for its answer.
 
     Raises: AnsweredError with the controller's refusal; UnavailableError when no controller runs;
     TimeoutExceededError when it does not answer, in which case the request was withdrawn.
     """
-    journal = open_journal(settings)
+    journal = open_journal(place)
     try:
-        if controller_of(journal, settings) is None:
+        if controller_of(journal, place) is None:
             raise UnavailableError(
-                f"{settings.service}: expected a running controller to {verb}, found none. Start it with `golive up`."
+                f"{place.service}: expected a running controller to {verb}, found none. Start it with `golive up`."
             )
-        number = journal.ask(settings.service, actor(), verb, body, datetime.now(UTC))
+        number = journal.ask(place.service, actor(), verb, body, datetime.now(UTC))
         try:
-            return _wait(journal, settings, number, seconds)
+            return _wait(journal, place, number, seconds)
         except KeyboardInterrupt:
             journal.withdraw(number)
             raise
@@ -85,7 +94,7 @@ def ask(settings: Settings, verb: str, body: dict[str, Any], *, seconds: float =
         journal.close()
 
 
-def _wait(journal: Journal, settings: Settings, number: int, seconds: float) -> str:
+def _wait(journal: Journal, place: Place, number: int, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         answer = journal.answer_to(number)
@@ -94,14 +103,14 @@ def _wait(journal: Journal, settings: Settings, number: int, seconds: float) -> 
             if code != ExitCode.OK:
                 raise AnsweredError(text, code)
             return text
-        if controller_of(journal, settings) is None and journal.withdraw(number):
+        if controller_of(journal, place) is None and journal.withdraw(number):
             raise UnavailableError(
-                f"{settings.service}: the controller died before it answered; nothing was done. Run `golive up` again."
+                f"{place.service}: the controller died before it answered; nothing was done. Run `golive up` again."
             )
         time.sleep(_POLL_SECONDS)
     if journal.withdraw(number):
         raise TimeoutExceededError(
-            f"{settings.service}: the controller did not answer within {seconds:g} s; the request was withdrawn."
+            f"{place.service}: the controller did not answer within {seconds:g} s; the request was withdrawn."
         )
     return _wait_for_late(journal, number)
 

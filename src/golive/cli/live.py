@@ -30,8 +30,8 @@ from golive.cli.inbox import ask, controller_of
 from golive.cli.live_model import LiveModel
 from golive.cli.live_view import Look, draw, keys_of
 from golive.cli.terminal import Glyphs, glyphs, make_console
-from golive.config import Settings
 from golive.errors import ExitCode, GoliveError, TimeoutExceededError
+from golive.project import Place
 from golive.rollout.journal import Journal
 from golive.rollout.machine import Phase, State
 
@@ -45,7 +45,7 @@ Send = Callable[[str, dict[str, Any]], str]
 def follow_live(
     journal: Journal,
     rollout: str,
-    settings: Settings,
+    settings: Place,
     *,
     through_watch: bool = False,
     deadline: float | None = None,
@@ -86,7 +86,7 @@ class _View:
 
     journal: Journal
     rollout: str
-    settings: Settings
+    settings: Place
     send: Send
     glyphs: Glyphs
     model: LiveModel = field(default_factory=LiveModel)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from golive.cli.inbox import ask, config_option, environment_option, settings_for
+from golive.cli.inbox import ask, config_option, environment_option, project_for
 from golive.errors import ExitCode
 
 
@@ -16,6 +16,6 @@ from golive.errors import ExitCode
 @environment_option
 def command(comment: tuple[str, ...], config_path: Path | None, environment: str | None) -> int:
     """Hold the traffic where it is. A rollback stays possible. COMMENT goes into the journal."""
-    settings = settings_for(config_path, environment)
-    click.echo(ask(settings, "pause", {"comment": " ".join(comment)}))
+    project = project_for(config_path, environment)
+    click.echo(ask(project, "pause", {"comment": " ".join(comment)}))
     return ExitCode.OK

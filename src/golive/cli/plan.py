@@ -8,14 +8,16 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from golive.cli.inbox import actor, config_option, environment_option, settings_for
 from golive.cli.plan_view import Outlook, as_json, as_markdown, as_text
 from golive.cli.terminal import make_console
-from golive.config import Settings
 from golive.errors import ExitCode, GoliveError
+from golive.planning import judging_of, make_judge, plan_of
+from golive.project import journal_path
 from golive.rollout import events as ev
 from golive.rollout.judge import Judge
 from golive.rollout.machine import State, begin
@@ -23,7 +25,9 @@ from golive.rollout.plan import PRESETS, Plan, preset
 from golive.rollout.ports import ArmSample, percent
 from golive.rollout.power import Traffic, power_of
 from golive.timing import format_duration
-from golive.wiring import journal_path, judging_of, make_judge, plan_of, station
+
+if TYPE_CHECKING:
+    from golive.config import Settings
 
 MEASURE_SECONDS = 3.0
 """How long the running gateway is watched for its rate."""
@@ -146,6 +150,8 @@ def _given(rate: float | None, error_rate: float | None, arm: ArmSample | None) 
 
 async def _measure(settings: Settings, *, wanted: bool) -> tuple[ArmSample | None, float | None, str]:
     """Stable's counters, the rate of all versions in requests per second, stable's name; None for what is unknown."""
+    from golive.wiring import station  # every room, for a gateway that runs
+
     post = station(settings)
     try:
         service = post.journal.service(settings.service)

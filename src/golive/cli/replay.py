@@ -15,10 +15,11 @@ from golive.cli.replay_view import as_json, as_text, differences
 from golive.cli.terminal import glyphs, make_console
 from golive.cli.watch import latest
 from golive.errors import ExitCode, UsageError
+from golive.planning import judging_of, make_judge, plan_of
+from golive.project import open_journal
 from golive.rollout.events import Started
 from golive.rollout.journal import Entry
 from golive.rollout.rejudge import rejudge
-from golive.wiring import judging_of, make_judge, open_journal, plan_of
 
 
 @click.command(short_help="Run a recorded rollout under other settings, from the journal.")

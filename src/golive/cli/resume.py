@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from golive.cli.inbox import ask, config_option, environment_option, settings_for
+from golive.cli.inbox import ask, config_option, environment_option, project_for
 from golive.errors import ExitCode
 
 
@@ -15,6 +15,6 @@ from golive.errors import ExitCode
 @environment_option
 def command(config_path: Path | None, environment: str | None) -> int:
     """Let a paused rollout go on. Also puts the traffic back when somebody else had lowered it."""
-    settings = settings_for(config_path, environment)
-    click.echo(ask(settings, "resume", {}))
+    project = project_for(config_path, environment)
+    click.echo(ask(project, "resume", {}))
     return ExitCode.OK

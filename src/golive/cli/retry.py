@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from golive.cli.inbox import ask, config_option, environment_option, settings_for
+from golive.cli.inbox import ask, config_option, environment_option, project_for
 from golive.errors import ExitCode
 
 
@@ -21,6 +21,6 @@ def command(comment: tuple[str, ...], config_path: Path | None, environment: str
     COMMENT goes into the journal. `golive approve` goes on as if the hook had succeeded, `golive abort` takes the
     traffic back.
     """
-    settings = settings_for(config_path, environment)
-    click.echo(ask(settings, "retry", {"comment": " ".join(comment)}))
+    project = project_for(config_path, environment)
+    click.echo(ask(project, "retry", {"comment": " ".join(comment)}))
     return ExitCode.OK

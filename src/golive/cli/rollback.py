@@ -12,14 +12,13 @@ from msgspec.structs import replace
 
 from golive.cli.abort import take_all_back
 from golive.cli.follow import closing_line, follow
-from golive.cli.inbox import ask, config_option, environment_option, settings_for
-from golive.config import Settings
+from golive.cli.inbox import ask, config_option, environment_option, project_for
 from golive.errors import ExitCode, RefusedError
+from golive.project import Place, open_journal
 from golive.rollout.machine import Phase
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import WEIGHT_MAX
 from golive.rollout.quarantine import LOOK_BACK, version_before
-from golive.wiring import config_sha256, hooks_of, judging_of, open_journal
 
 
 @click.command(short_help="Put the version before this one back in service.")
@@ -34,12 +33,15 @@ def command(version: str | None, config_path: Path | None, environment: str | No
     write. Later it is started, seen to be ready, then given all traffic at once, and the version that was left is in
     quarantine: only --force ships it again. Nothing is judged either way.
     """
-    settings = settings_for(config_path, environment)
-    stable = _stable_of_the_rollout(settings)
+    project = project_for(config_path, environment)
+    stable = _stable_of_the_rollout(project)
     if stable is not None and version in (None, stable):
-        take_all_back(settings, "rollback")
+        take_all_back(project, "rollback")
         return ExitCode.OK
-    target = version or _previous(settings)
+    from golive.planning import config_sha256, hooks_of, judging_of  # a way back in one write needs none of it
+
+    settings = project.settings()
+    target = version or _previous(project)
     plan = make_plan([Stage(WEIGHT_MAX, timedelta(0))], watch=timedelta(0), at_once=True, judged=False)
     plan = replace(plan, hooks=tuple(hook for hook in hooks_of(settings) if hook.point == "on_rollback"))
     body = {
@@ -62,27 +64,27 @@ def command(version: str | None, config_path: Path | None, environment: str | No
     return code
 
 
-def _stable_of_the_rollout(settings: Settings) -> str | None:
+def _stable_of_the_rollout(place: Place) -> str | None:
     """The version a rollout in progress comes from; None when there is none."""
-    journal = open_journal(settings)
+    journal = open_journal(place)
     try:
-        active = journal.active(settings.service)
+        active = journal.active(place.service)
     finally:
         journal.close()
     return active[0].stable if active and active[0].phase not in (Phase.PROMOTING, Phase.RETIRING) else None
 
 
-def _previous(settings: Settings) -> str:
-    journal = open_journal(settings)
+def _previous(place: Place) -> str:
+    journal = open_journal(place)
     try:
-        service = journal.service(settings.service)
-        rollouts = journal.rollouts(settings.service, limit=LOOK_BACK)
+        service = journal.service(place.service)
+        rollouts = journal.rollouts(place.service, limit=LOOK_BACK)
     finally:
         journal.close()
     before = version_before(rollouts, service.version, service.previous) if service else None
     if before is None:
         raise RefusedError(
-            f"{settings.service}: there is no version before this one that was not taken back. Name one: "
+            f"{place.service}: there is no version before this one that was not taken back. Name one: "
             "golive rollback VERSION."
         )
     return before

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from golive.cli.inbox import ANSWER_SECONDS, ask, config_option, environment_option, settings_for
 from golive.cli.viewing import deadline_of, view
-from golive.config import Settings
 from golive.errors import ExitCode
+from golive.planning import config_sha256, judging_of, plan_of
+from golive.project import open_journal
 from golive.rollout.ports import WEIGHT_MAX
-from golive.wiring import config_sha256, judging_of, open_journal, plan_of
+
+if TYPE_CHECKING:
+    from golive.config import Settings
 
 _PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
 """How long a ship waits for the rollout before it, by ``[rollout] when_busy``. Control-C withdraws it."""

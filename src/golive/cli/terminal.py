@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def glyphs(stream: TextIO | None = None, environ: Mapping[str, str] | None = Non
 
 def make_console(stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> Console:
     """A console on *stream* (stdout) that obeys NO_COLOR and CLICOLOR_FORCE."""
+    from rich.console import Console  # a third of what a verb without a picture costs
+
     environ = os.environ if environ is None else environ
     plain = bool(environ.get("NO_COLOR"))
     forced = environ.get("CLICOLOR_FORCE", "0") not in ("", "0") and not plain

@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from golive.bundle import open_bundle
-from golive.cli.inbox import config_option, environment_option, settings_for
-from golive.config import Settings
+from golive.cli.inbox import config_option, environment_option, project_for
 from golive.errors import ExitCode, StateError
+from golive.project import Place, open_journal
 from golive.rollout.dossier import KIND as ROLLOUT
 from golive.rollout.dossier import dossier_findings
 from golive.rollout.machine import replay
-from golive.wiring import open_journal
 
 _FINDINGS_MAX = 20
 
@@ -32,13 +31,13 @@ def command(rollout: str | None, config_path: Path | None, environment: str | No
     """
     if rollout is not None and ("/" in rollout or rollout.endswith(".zip") or Path(rollout).exists()):
         return _bundle(Path(rollout))
-    return _journal(settings_for(config_path, environment), rollout)
+    return _journal(project_for(config_path, environment), rollout)
 
 
-def _journal(settings: Settings, rollout: str | None) -> int:
-    journal = open_journal(settings)
+def _journal(place: Place, rollout: str | None) -> int:
+    journal = open_journal(place)
     try:
-        names = [rollout] if rollout else [state.id for state in journal.rollouts(settings.service, limit=1000)]
+        names = [rollout] if rollout else [state.id for state in journal.rollouts(place.service, limit=1000)]
         faults = 0
         for name in names:
             found = journal.verify(name)
@@ -54,7 +53,7 @@ def _journal(settings: Settings, rollout: str | None) -> int:
     finally:
         journal.close()
     if not names:
-        click.echo(f"{settings.service}: no rollouts yet")
+        click.echo(f"{place.service}: no rollouts yet")
     return ExitCode.NO_GO if faults else ExitCode.OK
 
 

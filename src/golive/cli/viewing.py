@@ -8,6 +8,7 @@ elsewhere.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -15,8 +16,8 @@ import click
 
 from golive.cli.follow import closing_line, follow, summary
 from golive.cli.terminal import can_draw, make_console
-from golive.config import Settings
 from golive.errors import ExitCode
+from golive.project import Place
 from golive.rollout.journal import Journal
 from golive.timing import parse_duration
 
@@ -34,7 +35,7 @@ def deadline_of(timeout: str | None) -> float | None:
 def view(
     journal: Journal,
     rollout: str,
-    settings: Settings,
+    place: Place,
     output: str | None,
     *,
     deadline: float | None,
@@ -52,7 +53,7 @@ def view(
     Raises: TimeoutExceededError at *deadline*; KeyboardInterrupt after saying that the rollout goes on.
     """
     try:
-        code = _follow(journal, rollout, settings, output, deadline, through_watch, stop_when_waiting)
+        code = _follow(journal, rollout, place, output, deadline, through_watch, stop_when_waiting)
         state = journal.rollout(rollout)
     except KeyboardInterrupt:
         click.echo(f"\nthe rollout goes on: golive watch {rollout}", err=True)
@@ -65,12 +66,11 @@ def view(
 
 
 def _follow(
-    journal: Journal, rollout: str, settings: Settings, output: str | None, deadline: float | None,
+    journal: Journal, rollout: str, place: Place, output: str | None, deadline: float | None,
     through_watch: bool, stop_when_waiting: bool,
 ) -> ExitCode:  # fmt: skip
-    console = make_console()
-    if output is None and can_draw(console):
+    if output is None and sys.stdout.isatty() and can_draw(console := make_console()):
         from golive.cli.live import follow_live  # needs a terminal's modules, which not every system has
 
-        return follow_live(journal, rollout, settings, through_watch=through_watch, deadline=deadline, console=console)
+        return follow_live(journal, rollout, place, through_watch=through_watch, deadline=deadline, console=console)
     return follow(journal, rollout, output or "text", deadline=deadline, stop_when_waiting=stop_when_waiting)

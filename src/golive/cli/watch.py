@@ -6,12 +6,11 @@ from pathlib import Path
 
 import click
 
-from golive.cli.inbox import config_option, environment_option, settings_for
+from golive.cli.inbox import config_option, environment_option, project_for
 from golive.cli.viewing import deadline_of, view
-from golive.config import Settings
 from golive.errors import UsageError
+from golive.project import Place, open_journal
 from golive.rollout.journal import Journal
-from golive.wiring import open_journal
 
 
 @click.command(short_help="Follow a rollout live.")
@@ -31,23 +30,23 @@ def command(
     nobody sits at a terminal. Leaving by q or Control-C (130) ends only the view; the rollout goes on.
     """
     deadline = deadline_of(timeout)
-    settings = settings_for(config_path, environment)
-    journal = open_journal(settings)
+    project = project_for(config_path, environment)
+    journal = open_journal(project)
     try:
-        identifier = rollout or latest(journal, settings)
-        return view(journal, identifier, settings, output, deadline=deadline, through_watch=True)
+        identifier = rollout or latest(journal, project)
+        return view(journal, identifier, project, output, deadline=deadline, through_watch=True)
     finally:
         journal.close()
 
 
-def latest(journal: Journal, settings: Settings) -> str:
+def latest(journal: Journal, place: Place) -> str:
     """
     The rollout in progress, or the last one.
 
     Raises: UsageError when the service never had one.
     """
-    states = journal.rollouts(settings.service, limit=1)
+    states = journal.rollouts(place.service, limit=1)
     if not states:
-        raise UsageError(f"{settings.service}: expected a rollout to look at, there was none yet. Start one with "
+        raise UsageError(f"{place.service}: expected a rollout to look at, there was none yet. Start one with "
                          "`golive ship VERSION`.")  # fmt: skip
     return states[0].id

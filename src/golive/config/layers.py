@@ -71,14 +71,23 @@ class Layers:
             if not isinstance(value, str) or "${" not in value or origin is None or origin.written_at is None:
                 continue
             try:
-                filled = _VARIABLE.sub(lambda match: _fill(match, environ), value)
+                text = filled(value, environ)
             except ValueError as error:
                 faults.append((path, str(error)))
                 continue
-            if filled != value:
+            if text != value:
                 self.filled[path] = value
-                put(self.data, path, filled)
+                put(self.data, path, text)
         return faults
+
+
+def filled(text: str, environ: Mapping[str, str]) -> str:
+    """
+    *text* with its variables in place.
+
+    Raises: ValueError in words, for one that is not set or that is spelt wrongly.
+    """
+    return _VARIABLE.sub(lambda match: _fill(match, environ), text)
 
 
 def _fill(match: re.Match[str], environ: Mapping[str, str]) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path as File
 from typing import Any, Literal
 
@@ -41,7 +42,11 @@ class Source:
     text: str
     data: dict[str, Any]
     prefix: Path
-    spots: dict[Path, Spot] = field(repr=False)
+
+    @cached_property
+    def spots(self) -> dict[Path, Spot]:
+        """Where everything stands; looked for when the first place is asked for."""
+        return locate(self.text)
 
     def place(self, path: Path, part: Part = "value") -> str:
         """``golive.toml:17:53`` for the key or value at *path*, or for the nearest table that is written down."""
@@ -121,13 +126,12 @@ def parse(file: File, text: str) -> Source:
         raise ConfigError(_syntax_fault(file, text, str(error))) from None
     except RecursionError:
         raise ConfigError(f"{shown(file)}: expected tables a person can read, got them nested too deeply.") from None
-    spots = locate(text)
     data: Any = document
     for part in prefix:
         data = data.get(part, {}) if isinstance(data, dict) else {}
     if not isinstance(data, dict):
         raise ConfigError(f"{shown(file)}: expected a table [tool.golive], got {data!r}.")
-    return Source(file.absolute(), text, data, prefix, spots)
+    return Source(file.absolute(), text, data, prefix)
 
 
 def _read(file: File) -> str:

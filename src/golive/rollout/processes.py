@@ -8,7 +8,6 @@ elsewhere ``ps`` is asked. Everything started here leads its own session, so a p
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -95,6 +94,8 @@ async def end(process: Process, grace_seconds: float) -> bool:
 
 async def gone(process: Process, seconds: float) -> bool:
     """Wait up to *seconds* for *process* to end. Returns whether it did."""
+    import asyncio  # half of what `golive pause` would cost, which only asks who lives
+
     deadline = time.monotonic() + seconds
     while alive(process):
         if time.monotonic() >= deadline:

@@ -18,8 +18,7 @@ from pathlib import Path
 from golive.config import load_settings
 from golive.gates import Report, run_gates
 from golive.gates.profiles import profile
-from golive.targets import gates_of, waivers_of
-from golive.wiring import target_of
+from golive.targets import gates_of, target_of, waivers_of
 
 START_SECONDS = 60.0
 """A loaded machine takes its time; a process that ends stops the wait at once."""
