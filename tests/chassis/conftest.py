@@ -293,6 +293,12 @@ def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     yield from _starting(tmp_path_factory.mktemp("shared"))
 
 
+@pytest.fixture(scope="session")
+def start_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """As ``start``, for a service that the tests of several files share."""
+    yield from _starting(tmp_path_factory.mktemp("once"))
+
+
 async def _wait_until(probe: Callable[[], Any], expected: Any, seconds: float = 10.0) -> None:
     deadline = time.monotonic() + seconds
     while True:

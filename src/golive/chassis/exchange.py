@@ -284,7 +284,9 @@ class Exchange:
         """Whether *error* must reach the server: only that way is a half-sent answer cut instead of ended."""
         if self._muted:
             return False
-        return not isinstance(error, Exception) or (self.started and self.status == 500 and not self._recorded)
+        return not isinstance(error, Exception | SystemExit) or (
+            self.started and self.status == 500 and not self._recorded
+        )
 
     def finish(self) -> None:
         """Count and log the request, once. The probes of the operator are neither."""
@@ -329,10 +331,15 @@ def _has_origin(scope: Scope) -> bool:
 def _is_gone(error: BaseException) -> bool:
     """
     Cancelled by the server, or the caller hung up (Starlette's ClientDisconnect, by name: we do not import Starlette).
+
+    A handler that calls ``sys.exit`` has failed like any other: it is not the one to stop the service.
     """
     if isinstance(error, CallerLeftError):
         return True
-    return not isinstance(error, Exception) or type(error).__name__ in ("ClientDisconnect", "ClientDisconnected")
+    return not isinstance(error, Exception | SystemExit) or type(error).__name__ in (
+        "ClientDisconnect",
+        "ClientDisconnected",
+    )
 
 
 def _try_later(error: BaseException | None) -> TryLaterError | None:

@@ -2,8 +2,8 @@
 What is counted about every request, with bounded labels.
 
 Methods come from a fixed set (others are ``_OTHER``), routes are templates (at most ``routes_max``, then
-``__overflow__``; no route is ``__unmatched__``), statuses are the three digits. Requests without a route that end in
-404 or 405 are counted but not timed: a scanner's ten thousand paths add one series.
+``__overflow__``; no route is ``__unmatched__``), statuses are the three digits. Requests without a route or with a
+made-up method that end in 404 or 405 are counted but not timed: a scanner's ten thousand paths add one series.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class HttpMetrics:
         bounded_method = method if method in METHODS else OTHER_METHOD
         bounded_route = self._bounded(route)
         labels = (bounded_method, bounded_route, str(status))
-        timed = bounded_route != UNMATCHED or status not in UNTIMED
+        named = bounded_route != UNMATCHED and bounded_method != OTHER_METHOD
+        timed = named or status not in UNTIMED
         entry = (labels, self._seconds.series(bounded_method, bounded_route) if timed else None)
         if bounded_method == method and bounded_route == route and len(self._warm) < SERIES_MAX:
             self._warm[method, route, status] = entry

@@ -33,11 +33,11 @@ from golive.chassis.idempotency import (
     store_key,
 )
 from golive.chassis.idempotencycache import ResultCache
-from golive.chassis.limits import CallerLeftError, Refusal
+from golive.chassis.limits import CallerLeftError, LimitReachedError, Refusal
 from golive.chassis.recorder import Recorder, Renewals
 from golive.chassis.requestid import new_request_id
 from golive.chassis.types import ASGIApp, Message, Receive
-from golive.errors import ConfigError
+from golive.errors import ConfigError, TryLaterError
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
@@ -246,8 +246,11 @@ class Once:
             await app(exchange.scope, _replayed_body(body), recorder.send)
             if recorder.status and rules.keeps(recorder.status) and not run.beaten:
                 kept = await self._keep(rules, name, owner, mark, recorder)
-        except Exception:
+        except Exception as error:
             if not run.beaten:
+                if rules.save_5xx and not isinstance(error, TryLaterError | LimitReachedError):
+                    recorder.failed()
+                    kept = await self._keep(rules, name, owner, mark, recorder)
                 raise
         finally:
             renewals.end(owner)

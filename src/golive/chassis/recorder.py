@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from golive.chassis.idempotency import Saved
+from golive.chassis.problem import CONTENT_TYPE, problem_body
 from golive.chassis.types import Message
 
 if TYPE_CHECKING:
@@ -92,6 +93,17 @@ class Recorder:
         if self._passing or self._size > self._bytes_max:
             self._passing = True
             await self.deliver()
+
+    def failed(self) -> None:
+        """The handler raised: what is kept is what the outer layer tells the caller, whatever the framework said."""
+        self.status = 500
+        head = {
+            "type": "http.response.start",
+            "status": 500,
+            "headers": [CONTENT_TYPE, (b"cache-control", b"no-store")],
+        }
+        body = problem_body(500, "The service failed to answer.")
+        self._messages = [head, {"type": "http.response.body", "body": body}]
 
     def saved(self) -> bytes | None:
         """The answer, encoded to be given again; None when it was passed on."""
