@@ -11,6 +11,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
 .PHONY: check
 .PHONY: bench
 .PHONY: bench-chassis
+.PHONY: bench-chassis-layers
 .PHONY: prove-once
 .PHONY: bench-jobs
 .PHONY: bench-load
@@ -52,6 +53,9 @@ bench: .venv/dev.stamp  ## Side by side against peers and against nothing; ratio
 
 bench-chassis: .venv/dev.stamp .venv/bench-chassis.stamp  ## The chassis beside nothing and beside the stack people assemble today (a minute)
 	$(BIN)/python benchmarks/bench_chassis.py --hold
+
+bench-chassis-layers: .venv/dev.stamp  ## What each concern of the chassis costs alone, in microseconds of CPU, without a network (two minutes)
+	$(BIN)/python benchmarks/chassis_layers.py
 
 prove-once: .venv/dev.stamp  ## Ten thousand rounds of five equal requests on four processes, one killed every hundred (ten minutes)
 	$(BIN)/python benchmarks/ingest_rounds.py

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from golive.chassis.jwks import KeySet, PublicKeyVerifier, UnknownKeyError
 from golive.chassis.jwt import SECRET_BYTES_MIN, ClaimRules, Hs256Verifier, TokenError, header_of
 from golive.chassis.limits import Refusal
-from golive.chassis.types import Scope
+from golive.chassis.types import Headers, Scope
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 #: Hidden from strangers in production: they describe every way in.
 DOCUMENTATION_PATHS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 
-_CREDENTIALS = (b"authorization", b"x-api-key")
+#: The headers credentials come in.
+CREDENTIALS = (b"authorization", b"x-api-key")
 _HASHED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64})(?:@([A-Za-z0-9_.-]{1,64}))?:([0-9a-f]{64})(?::([!-~ ]*))?")
 
 #: Not an answer: the caller of :meth:`Auth.admit` asks :meth:`Auth.admit_with_new_keys` instead.
@@ -102,6 +103,7 @@ class Auth:
         self.key_set = KeySet(chassis, settings.jwks_url) if settings.jwks_url else None
         self._public = PublicKeyVerifier(self.key_set, rules) if self.key_set is not None else None
         self._keys = [_read_hashed(entry) for entry in settings.api_key_hashes]
+        self._seen: dict[bytes, Principal] = {}
         self._verifies = can_verify(settings)
         self.active = self._verifies or self._hides_documentation
         self._failures = chassis.metrics.counter("auth_failures_total", "Requests not let in.", ("reason",))
@@ -116,24 +118,30 @@ class Auth:
         error = AuthError("invalid_token", "the token's key is not known")
         return self._refuse(error, hidden=self._hides_documentation and path in DOCUMENTATION_PATHS)
 
-    def admit(self, scope: Scope, path: str, policy: Policy | None) -> Refusal | None:
-        """Put the principal into *scope*, or say why the request may not pass; :data:`FETCH_KEYS` says neither."""
+    def admit(self, scope: Scope, path: str, policy: Policy | None, given: Headers | None = None) -> Refusal | None:
+        """
+        Put the principal into *scope*, or say why the request may not pass; :data:`FETCH_KEYS` says neither.
+
+        Args:
+            given: the headers with credentials, when somebody has looked for them already.
+        """
         scopes = policy.scopes if policy is not None else ()
-        needed = bool(scopes) or (self._required and not (policy is not None and policy.public))
-        hidden = self._hides_documentation and path in DOCUMENTATION_PATHS
         if not self._verifies:
-            return Refusal(404, "") if hidden else None
+            return Refusal(404, "") if self._hides_documentation and path in DOCUMENTATION_PATHS else None
         try:
-            principal = self.principal(scope)
+            principal = self.principal(scope, given)
         except UnknownKeyError:
             return FETCH_KEYS
         except AuthError as error:
+            needed = bool(scopes) or (self._required and not (policy is not None and policy.public))
+            hidden = self._hides_documentation and path in DOCUMENTATION_PATHS
             if not needed and not hidden and not error.error:
                 return None
             return self._refuse(error, hidden=hidden)
         scope.setdefault("state", {})["principal"] = principal
-        missing = [name for name in scopes if name not in principal.scopes]
-        return self._forbid(missing) if missing else None
+        if scopes and not principal.scopes.issuperset(scopes):
+            return self._forbid([name for name in scopes if name not in principal.scopes])
+        return None
 
     async def admits_websocket(self, scope: Scope) -> bool:
         """Whether a websocket may open: the same credentials, in the headers of its handshake."""
@@ -142,9 +150,10 @@ class Auth:
             refusal = await self.admit_with_new_keys(scope, "", None)
         return refusal is None
 
-    def principal(self, scope: Scope) -> Principal:
+    def principal(self, scope: Scope, given: Headers | None = None) -> Principal:
         """Who asks. Raises: AuthError when there are no credentials or they prove nothing; UnknownKeyError."""
-        given = [pair for pair in scope["headers"] if pair[0] in _CREDENTIALS]
+        if given is None:
+            given = [pair for pair in scope["headers"] if pair[0] in CREDENTIALS]
         if not given:
             raise AuthError("", "credentials are missing")
         if len(given) > 1:
@@ -173,7 +182,14 @@ class Auth:
         return verifier.verify(token, time.time())
 
     def _from_key(self, value: bytes) -> Principal:
-        """Every configured key is compared, so that time tells nothing about which one was near."""
+        """
+        Every configured key is compared, so that time tells nothing about which one was near.
+
+        A key that was right is known again by itself: only who has it gets that far.
+        """
+        known = self._seen.get(value)
+        if known is not None:
+            return known
         digest = hashlib.sha256(value).digest()
         found = None
         for principal, expected in self._keys:
@@ -181,6 +197,7 @@ class Auth:
                 found = principal
         if found is None:
             raise AuthError("invalid_token", "the API key is not known")
+        self._seen[value] = found  # never more than there are keys
         return found
 
     def _refuse(self, error: AuthError, *, hidden: bool) -> Refusal:

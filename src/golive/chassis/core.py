@@ -21,7 +21,7 @@ from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import by_address
 from golive.chassis.redirects import Redirects
 from golive.chassis.routes import RouteNames, owns
-from golive.chassis.strictjson import StrictJson, is_json
+from golive.chassis.strictjson import is_json, strict_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Core:
         try:
             counted = limits.counted(exchange, receive) if exchange.chunked else receive
             if exchange.content_type and chassis.settings.strict_json and is_json(exchange.content_type):
-                counted = StrictJson(exchange, counted)
+                counted = strict_json(exchange, counted)
             rules = found[1].idempotency if found is not None else None
             if limits.timeout_seconds is not None:
                 await self._app_in_time(exchange, counted, rules, found[0] if found is not None else "")
@@ -167,10 +167,14 @@ class Core:
         rates, auth = self.chassis.rates, self.chassis.auth
         refusal: Refusal | None = None
         if rates.everywhere is not None:
-            refusal = await rates.take(exchange, rates.everywhere, by_address, "")
+            refusal = (
+                rates.take_here(exchange, rates.everywhere, by_address, "")
+                if rates.shared is None
+                else await rates.take(exchange, rates.everywhere, by_address, "")
+            )
         if refusal is None and auth.active:
             policy = found[1] if found is not None else None
-            refusal = auth.admit(exchange.scope, exchange.path, policy)
+            refusal = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials)
             if refusal is FETCH_KEYS:
                 refusal = await auth.admit_with_new_keys(exchange.scope, exchange.path, policy)
         if refusal is None and found is not None and found[1].limits:

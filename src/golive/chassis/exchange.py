@@ -15,11 +15,13 @@ import traceback
 from typing import TYPE_CHECKING
 
 from golive.chassis import requestid
+from golive.chassis.auth import CREDENTIALS
 from golive.chassis.errors import BYTES_MAX, HeldError, may_be_default
 from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import CallerLeftError, LimitReachedError, Refusal
 from golive.chassis.log import RequestNote
 from golive.chassis.problem import send_problem
+from golive.chassis.ratelimit import Decision, Rule, header_fields
 from golive.chassis.trace import Trace, read_traceparent
 from golive.chassis.types import Headers, Message, Receive, Scope, Send
 from golive.errors import TryLaterError
@@ -30,14 +32,6 @@ if TYPE_CHECKING:
 #: The status in logs and metrics of a request whose caller went away (nginx's convention); never sent.
 CLIENT_CLOSED = 499
 
-#: The request headers this layer reads.
-_WANTED = frozenset(
-    {
-        b"x-request-id", b"traceparent", b"content-length", b"transfer-encoding", b"origin",
-        b"access-control-request-method", b"content-type",
-    }
-)  # fmt: skip
-
 
 class Exchange:
     """One request and its answer as the outermost layer sees them; :meth:`send` is what the app is given."""
@@ -45,16 +39,17 @@ class Exchange:
     __slots__ = (
         "_began",
         "_core",
+        "_given",
         "_held",
         "_muted",
         "_recorded",
+        "_repeats",
         "_replaced",
         "_send",
         "_sent",
         "body_bytes",
         "chunked",
         "content_type",
-        "extra_headers",
         "head_bytes",
         "http1",
         "is_preflight",
@@ -62,6 +57,7 @@ class Exchange:
         "origin",
         "override",
         "path",
+        "quota",
         "replays",
         "request_id",
         "root_path",
@@ -89,49 +85,55 @@ class Exchange:
         root_path = self.root_path = scope.get("root_path", "")
         path: str = scope["path"]
         self.path = path[len(root_path) :] if root_path and path.startswith(root_path) else path
-        self.origin = b""
         self.is_preflight = False
         self.override: Refusal | None = None
         self.replays = False
-        self.extra_headers: Headers = []
-        self.chunked = False
-        self.content_type = b""
+        self.quota: tuple[Rule, Decision] | None = None
         self.body_bytes = 0
-        self.head_bytes = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
         self._read_headers(scope)
 
     def _read_headers(self, scope: Scope) -> None:
-        """One pass over the request's headers for everything this layer wants to know."""
-        ids: list[bytes] = []
-        traces: list[bytes] = []
-        head_bytes = self.head_bytes
-        for name, value in scope["headers"]:
+        """Everything this layer wants to know, from a dictionary: made and asked in C, whatever else was sent."""
+        headers = scope["headers"]
+        given = self._given = dict(headers)
+        self._repeats = len(given) != len(headers)
+        head_bytes = len(scope.get("raw_path") or b"") + len(scope.get("query_string", b""))
+        for name, value in headers:
             head_bytes += len(name) + len(value)
-            if name not in _WANTED:
-                continue
-            if name == b"x-request-id":
-                ids.append(value)
-            elif name == b"traceparent":
-                traces.append(value)
-            elif name == b"content-type":
-                self.content_type = value
-            elif name == b"content-length":
-                self.body_bytes = int(value) if value.isdigit() else 0
-            elif name == b"transfer-encoding":
-                self.chunked = True
-            elif name == b"origin":
-                self.origin = value
-            elif name == b"access-control-request-method":
-                self.is_preflight = scope["method"] == "OPTIONS" and bool(self.origin or _has_origin(scope))
         self.head_bytes = head_bytes
-        accepted = requestid.accept(ids[0]) if len(ids) == 1 else ""
-        self._replaced = bool(ids) and not accepted
-        if traces:
-            self.trace_id, _, self.trace_flags = self._read_trace(traces)
+        find = given.get
+        self.content_type = find(b"content-type", b"")
+        length = find(b"content-length")
+        if length is not None:
+            self.body_bytes = int(length) if length.isdigit() else 0
+        self.chunked = b"transfer-encoding" in given
+        self.origin = find(b"origin", b"")
+        if b"access-control-request-method" in given:
+            self.is_preflight = scope["method"] == "OPTIONS" and b"origin" in given
+        if b"traceparent" in given:
+            self.trace_id, _, self.trace_flags = self._read_trace(self.lines(b"traceparent"))
         else:
             self.trace_id, self.trace_flags = requestid.new_request_id(), "00"
-        self.request_id = accepted or self.trace_id
+        self.request_id = self.trace_id
+        if b"x-request-id" in given:
+            ids = self.lines(b"x-request-id")
+            accepted = requestid.accept(ids[0]) if len(ids) == 1 else ""
+            self._replaced = not accepted
+            self.request_id = accepted or self.trace_id
         scope.setdefault("state", {})["request_id"] = self.request_id
+
+    def lines(self, name: bytes) -> list[bytes]:
+        """The values of the request's header *name*, in lower case."""
+        if self._repeats:
+            return [value for given, value in self.scope["headers"] if given == name]
+        return [self._given[name]] if name in self._given else []
+
+    @property
+    def credentials(self) -> Headers:
+        """The headers that say who asks."""
+        if self._repeats:
+            return [pair for pair in self.scope["headers"] if pair[0] in CREDENTIALS]
+        return [(name, self._given[name]) for name in CREDENTIALS if name in self._given]
 
     def _read_trace(self, given: list[bytes]) -> Trace:
         """The caller's trace; a malformed one ends here, and its state with it, also for tracers inside the app."""
@@ -246,8 +248,8 @@ class Exchange:
                 continue
             headers.append(pair)
         headers.append((b"x-request-id", self.request_id.encode()))
-        if self.extra_headers:
-            headers.extend(self.extra_headers)
+        if self.quota is not None:
+            headers.extend(header_fields(*self.quota))
         if cors is not None:
             headers.extend(cors.answer_headers(self.origin))
         if chassis.lifecycle.closing and self.http1 and not any(name.lower() == b"connection" for name, _ in headers):
@@ -322,10 +324,6 @@ class Exchange:
             error=type(error).__name__,
             trace=trace[-16_384:],
         )
-
-
-def _has_origin(scope: Scope) -> bool:
-    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 def _is_gone(error: BaseException) -> bool:

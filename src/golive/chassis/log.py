@@ -66,26 +66,44 @@ class RequestNote(msgspec.Struct, gc=False):
     version: str
     replaced: bool
 
-    def line(self) -> dict[str, Any]:
-        """The line, redacted."""
-        line = {
-            "ts": timestamp(self.at),
-            "level": "info" if self.status < 500 else "error",
-            "event": "request",
-            "method": self.method,
-            "path": redact_text(self.path[:PATH_MAX]),
-            "route": self.route,
-            "status": self.status,
-            "duration_ms": round(self.seconds * 1000, 3),
-            "bytes": self.size,
-            "request_id": self.request_id,
-            "trace_id": self.trace_id,
-            "client": self.client,
-            "version": self.version,
-        }
-        if self.replaced:
-            line["request_id_replaced"] = True
-        return line
+    def line(self) -> _RequestLine:
+        """The line, redacted. A path that is its route's template was written by the developer and holds nobody."""
+        path = self.path if self.path == self.route else redact_text(self.path[:PATH_MAX])
+        return _RequestLine(
+            timestamp(self.at),
+            "info" if self.status < 500 else "error",
+            "request",
+            self.method,
+            path,
+            self.route,
+            self.status,
+            round(self.seconds * 1000, 3),
+            self.size,
+            self.request_id,
+            self.trace_id,
+            self.client,
+            self.version,
+            self.replaced,
+        )
+
+
+class _RequestLine(msgspec.Struct, gc=False, omit_defaults=True):
+    """The members of a request's line, in their order; a struct is written in half the time of a dictionary."""
+
+    ts: str
+    level: str
+    event: str
+    method: str
+    path: str
+    route: str
+    status: int
+    duration_ms: float
+    bytes: int
+    request_id: str
+    trace_id: str
+    client: str | None
+    version: str
+    request_id_replaced: bool = False
 
 
 class LogSink:
@@ -216,12 +234,13 @@ def _whole_pieces(lines: list[bytes]) -> Iterator[bytes]:
     yield b"".join(piece)
 
 
-def encode(record: dict[str, Any]) -> bytes:
+def encode(record: dict[str, Any] | msgspec.Struct) -> bytes:
     """*record* as one JSON line; what JSON cannot hold is written as its ``repr``."""
     try:
         return _encoder.encode(record) + b"\n"
     except Exception:
-        return msgspec.json.encode({name: _plain(value) for name, value in record.items()}) + b"\n"
+        members = record if isinstance(record, dict) else msgspec.structs.asdict(record)
+        return msgspec.json.encode({name: _plain(value) for name, value in members.items()}) + b"\n"
 
 
 def _plain(value: Any) -> Any:

@@ -36,6 +36,7 @@ from golive.chassis.idempotencycache import ResultCache
 from golive.chassis.limits import CallerLeftError, LimitReachedError, Refusal
 from golive.chassis.recorder import Recorder, Renewals
 from golive.chassis.requestid import new_request_id
+from golive.chassis.stores.memory import MemoryIdempotencyStore
 from golive.chassis.types import ASGIApp, Message, Receive
 from golive.errors import ConfigError, TryLaterError
 
@@ -61,16 +62,27 @@ class AlreadyDoneError(Exception):
     """Another run of this request has committed. Let it pass: the transaction rolls back, the caller is told."""
 
 
-class _Run:
-    """The first run of a key, as :meth:`Once.within` finds it."""
+class _First(msgspec.Struct, gc=False):
+    """
+    The first run of a key, or what wants to be it; :meth:`Once.within` finds it too.
 
-    __slots__ = ("beaten", "name", "owner", "ttl_seconds")
+    Attributes:
+        name: what the store calls the key.
+        owner: of the lease.
+        mark: the fingerprint of the request.
+        beaten: another run has committed.
+    """
 
-    def __init__(self, name: str, owner: str, ttl_seconds: float) -> None:
-        self.name, self.owner, self.ttl_seconds, self.beaten = name, owner, ttl_seconds, False
+    name: str
+    owner: str
+    mark: bytes
+    rules: IdempotencyRules
+    tenant: str
+    template: str
+    beaten: bool = False
 
 
-_running: ContextVar[_Run | None] = ContextVar("golive_once", default=None)
+_running: ContextVar[_First | None] = ContextVar("golive_once", default=None)
 
 
 class Once:
@@ -101,13 +113,7 @@ class Once:
         self, app: ASGIApp, exchange: Exchange, receive: Receive, rules: IdempotencyRules, template: str
     ) -> None:
         """Serve *exchange* by *app*, or by what *app* answered before."""
-        scope = exchange.scope
-        lines, content_type = [], b""
-        for name, value in scope["headers"]:
-            if name == HEADER:
-                lines.append(value)
-            elif name == b"content-type" and not content_type:
-                content_type = value
+        scope, lines = exchange.scope, exchange.lines(HEADER)
         if scope["method"] not in METHODS or not (lines or rules.required or rules.derive):
             await app(scope, receive, exchange.send)
             return
@@ -120,7 +126,32 @@ class Once:
             link = {b"link": _MISSING_LINK}
             await exchange.refuse(Refusal(400, "This route needs an Idempotency-Key.", headers=link), close=False)
             return
-        await self._run_keyed(app, exchange, receive, rules, template, key, content_type)
+        body = await _read_body(receive)
+        if body is None:
+            raise CallerLeftError
+        tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
+        compared = body if key else canonical(body)
+        mark = fingerprint(exchange.path, scope.get("query_string", b""), exchange.content_type, compared)
+        name = store_key(template, scope["method"], tenant, key or f"derived {mark.hex()}")
+        first = _First(name, new_request_id(), mark, rules, tenant, template)
+        try:
+            record = await self._begin(first)
+        except Exception:
+            self._errors.inc()
+            if rules.on_store_error == "open":
+                await app(scope, _replayed_body(body), exchange.send)
+            else:
+                await self._refuse(exchange, 503, "The service cannot tell whether this was done already.", 1)
+            return
+        if record.mine:
+            running = self._run_first(app, exchange, first, body)
+            await (asyncio.shield(running) if self._may_be_cancelled else running)
+        elif record.fingerprint != mark:
+            await self._refuse(exchange, 422, "This Idempotency-Key was used for a different request.")
+        elif not record.done:
+            await self._refuse(exchange, 409, "A request with this Idempotency-Key is running.", 1)
+        else:
+            await self._duplicate(exchange, first, record.saved)
 
     async def within(self, connection: Any) -> None:
         """
@@ -139,7 +170,7 @@ class Once:
         write = getattr(self.store, "within", None)
         if write is None:
             raise ConfigError("within: expected idempotency_store = postgres, got another. Only it can share one.")
-        if not await write(connection, run.name, run.owner, run.ttl_seconds):
+        if not await write(connection, run.name, run.owner, run.rules.ttl_seconds):
             run.beaten = True
             raise AlreadyDoneError
 
@@ -149,44 +180,6 @@ class Once:
             task.cancel()
         await self.store.close()
 
-    async def _run_keyed(
-        self,
-        app: ASGIApp,
-        exchange: Exchange,
-        receive: Receive,
-        rules: IdempotencyRules,
-        template: str,
-        key: str,
-        content_type: bytes,
-    ) -> None:
-        scope = exchange.scope
-        body = await _read_body(receive)
-        if body is None:
-            raise CallerLeftError
-        tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
-        compared = body if key else canonical(body)
-        mark = fingerprint(exchange.path, scope.get("query_string", b""), content_type, compared)
-        name = store_key(template, scope["method"], tenant, key or f"derived {mark.hex()}")
-        owner = new_request_id()
-        try:
-            record = await self._begin(rules, name, mark, owner)
-        except Exception:
-            self._errors.inc()
-            if rules.on_store_error == "open":
-                await app(scope, _replayed_body(body), exchange.send)
-            else:
-                await self._refuse(exchange, 503, "The service cannot tell whether this was done already.", 1)
-            return
-        if record.mine:
-            first = self._run_first(app, exchange, rules, name, owner, mark, body, (tenant, template))
-            await (asyncio.shield(first) if self._may_be_cancelled else first)
-        elif record.fingerprint != mark:
-            await self._refuse(exchange, 422, "This Idempotency-Key was used for a different request.")
-        elif not record.done:
-            await self._refuse(exchange, 409, "A request with this Idempotency-Key is running.", 1)
-        else:
-            await self._duplicate(exchange, rules, record.saved, (tenant, template))
-
     @property
     def _may_be_cancelled(self) -> bool:
         """
@@ -195,19 +188,27 @@ class Once:
         """
         return not self._chassis.booted_by_server or self._chassis.limits.timeout_seconds is not None
 
-    async def _begin(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
+    async def _begin(self, first: _First) -> Record:
         """Begin, or with ``wait`` look again until the one that runs has ended."""
         self._lookups.inc()
+        name, rules = first.name, first.rules
         known = self.cache.get(name) if self.cache is not None else None
         if known is not None:
             self._hits.inc()
             return known
-        deadline = time.monotonic() + (rules.wait_seconds if rules.in_flight == "wait" else 0.0)
+        deadline = 0.0
         pause = POLL_SECONDS
         while True:
-            record = await self._begin_once(rules, name, mark, owner)
-            waits = not record.mine and not record.done and record.fingerprint == mark
-            if not waits or time.monotonic() >= deadline:
+            store = self.store
+            if type(store) is MemoryIdempotencyStore:  # a dictionary: nothing to await; a subclass may have
+                record = store.begin_now(name, first.mark, first.owner, rules.lease_seconds)
+            else:
+                record = await self._begin_far(store, first)
+            if record.mine or record.done or record.fingerprint != first.mark or rules.in_flight != "wait":
+                break
+            now = time.monotonic()
+            deadline = deadline or now + rules.wait_seconds
+            if now >= deadline:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
@@ -215,72 +216,64 @@ class Once:
             self.cache.put(name, record)
         return record
 
-    async def _begin_once(self, rules: IdempotencyRules, name: str, mark: bytes, owner: str) -> Record:
+    async def _begin_far(self, store: IdempotencyStore, first: _First) -> Record:
         try:
             if self._bounded:
-                return await self.store.begin(name, mark, owner, rules.lease_seconds)
+                return await store.begin(first.name, first.mark, first.owner, first.rules.lease_seconds)
             async with asyncio.timeout(STORE_SECONDS):
-                return await self.store.begin(name, mark, owner, rules.lease_seconds)
+                return await store.begin(first.name, first.mark, first.owner, first.rules.lease_seconds)
         except BaseException:  # it may have taken the key all the same, for a run that will not be
-            self._again(lambda: self.store.release(name, owner), rules.lease_seconds)
+            self._again(lambda: store.release(first.name, first.owner), first.rules.lease_seconds)
             raise
 
-    async def _run_first(
-        self,
-        app: ASGIApp,
-        exchange: Exchange,
-        rules: IdempotencyRules,
-        name: str,
-        owner: str,
-        mark: bytes,
-        body: bytes,
-        labels: tuple[str, str],
-    ) -> None:
+    async def _run_first(self, app: ASGIApp, exchange: Exchange, first: _First, body: bytes) -> None:
+        rules = first.rules
         recorder = Recorder(exchange, rules.response_max_bytes)
         renewals = self._renewals_of(rules.lease_seconds)
-        renewals.begin(owner, name)
-        run = _Run(name, owner, rules.ttl_seconds)
-        _running.set(run)
+        renewals.begin(first.owner, first.name)
+        _running.set(first)
         kept = False
         try:
             await app(exchange.scope, _replayed_body(body), recorder.send)
-            if recorder.status and rules.keeps(recorder.status) and not run.beaten:
-                kept = await self._keep(rules, name, owner, mark, recorder)
+            if recorder.status and rules.keeps(recorder.status) and not first.beaten:
+                await self._keep(first, recorder.saved())
+                kept = True  # nothing remains to be cleaned up, also when another owner has taken over
         except Exception as error:
-            if not run.beaten:
+            if not first.beaten:
                 if rules.save_5xx and not isinstance(error, TryLaterError | LimitReachedError):
                     recorder.failed()
-                    kept = await self._keep(rules, name, owner, mark, recorder)
+                    await self._keep(first, recorder.saved())
+                    kept = True
                 raise
         finally:
-            renewals.end(owner)
+            renewals.end(first.owner)
             if not kept:
-                await self._forget(name, owner)
-        if run.beaten:
-            await self._duplicate(exchange, rules, None, labels)
+                await self._forget(first.name, first.owner)
+        if first.beaten:
+            await self._duplicate(exchange, first, None)
         else:
             await recorder.deliver()
 
-    async def _keep(self, rules: IdempotencyRules, name: str, owner: str, mark: bytes, recorder: Recorder) -> bool:
-        """Store the result; True when nothing remains to be cleaned up, also when another owner has taken over."""
-        saved = recorder.saved()
-
+    async def _keep(self, first: _First, saved: bytes | None) -> None:
+        """
+        Store the result, or go on trying: the work is done and cannot be undone, and the lease protects until it ends.
+        """
         try:
             if self._bounded:
-                await self._finish(rules, name, owner, mark, saved)
+                await self._finish(first, saved)
             else:
                 async with asyncio.timeout(STORE_SECONDS):
-                    await self._finish(rules, name, owner, mark, saved)
-        except Exception:  # the work is done and cannot be undone; the lease protects until it ends
+                    await self._finish(first, saved)
+        except Exception:
             self._errors.inc()
-            self._again(lambda: self._finish(rules, name, owner, mark, saved), rules.lease_seconds)
-        return True
+            self._again(lambda: self._finish(first, saved), first.rules.lease_seconds)
 
-    async def _finish(self, rules: IdempotencyRules, name: str, owner: str, mark: bytes, saved: bytes | None) -> None:
-        if not await self.store.finish(name, owner, saved, rules.ttl_seconds):
+    async def _finish(self, first: _First, saved: bytes | None) -> None:
+        ttl_seconds = first.rules.ttl_seconds
+        if not await self.store.finish(first.name, first.owner, saved, ttl_seconds):
             self._fenced.inc()
         elif self.cache is not None:
-            self.cache.put(name, Record(mark, owner, False, True, saved, rules.ttl_seconds))
+            self.cache.put(first.name, Record(first.mark, first.owner, False, True, saved, ttl_seconds))
 
     async def _forget(self, name: str, owner: str) -> None:
         try:
@@ -311,11 +304,9 @@ class Once:
             self._unsettled.add(task)
             task.add_done_callback(self._unsettled.discard)
 
-    async def _duplicate(
-        self, exchange: Exchange, rules: IdempotencyRules, given: bytes | None, labels: tuple[str, str]
-    ) -> None:
-        tenant, template = labels
-        self._count(tenant, rules.source or template)
+    async def _duplicate(self, exchange: Exchange, first: _First, given: bytes | None) -> None:
+        rules = first.rules
+        self._count(first.tenant, rules.source or first.template)
         if rules.on_duplicate == "204":
             await exchange.send({"type": "http.response.start", "status": 204, "headers": []})
             await exchange.send({"type": "http.response.body", "body": b""})
@@ -354,14 +345,16 @@ async def _until_done(work: Callable[[], Awaitable[object]], seconds: float) -> 
 
 
 async def _read_body(receive: Receive) -> bytes | None:
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return bytes(message.get("body", b""))
     parts = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
+    while message["type"] == "http.request":
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
+        message = await receive()
+    return None
 
 
 def _replayed_body(body: bytes) -> Receive:

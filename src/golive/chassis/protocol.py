@@ -9,10 +9,12 @@ not end is cut at 64 KiB. One sweep per second looks at all connections; a reque
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from golive.chassis.cycle import Cycle
 from golive.chassis.problem import problem_body
 
 #: A head this long without an end is not a request. The limit of the chassis (431 with an id) is lower.
@@ -24,10 +26,12 @@ class GuardedProtocol(HttpToolsProtocol):
     Attributes:
         head_since: loop time when the head now being received began; None while none is.
         body_since: the same for the body.
+        idle_since: the same for the silence after an answer.
     """
 
     head_since: float | None = None
     body_since: float | None = None
+    idle_since: float | None = None
     _head_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
@@ -38,6 +42,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, and a head that goes on for ever is cut."""
         self._head_bytes += len(data)
+        self.idle_since = None
         super().data_received(data)
         if self.head_since is not None and self._head_bytes > HEAD_BYTES_MAX:
             self._cut(431)
@@ -47,13 +52,47 @@ class GuardedProtocol(HttpToolsProtocol):
         self.head_since = self.loop.time()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, its name in lower case."""
+        name = name.lower()
+        if name == b"expect":
+            super().on_header(name, value)
+            return
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         """The head is there; the body is being sent."""
         self.head_since, self.body_since = None, self.loop.time()
+        parser = self.parser
+        if parser.should_upgrade():
+            super().on_headers_complete()  # a websocket, or a request for something this server does not speak
+            return
         try:
-            super().on_headers_complete()
+            url = httptools.parse_url(self.url)
+            path = url.path.decode("ascii")
         except (httptools.HttpParserError, UnicodeError):
             self._cut(400)
+            return
+        scope = self.scope
+        version = parser.get_http_version()
+        scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        last = self.cycle
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        cycle = Cycle(self, scope, self.flow, keep_alive=keep_alive, expects_continue=self.expect_100_continue)
+        self.cycle = cycle
+        if last is None or last.response_complete:
+            self._start_asgi_task(cycle, self.app)
+        else:  # a request that came before the answer to the last one waits for it
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        cycle.task = self.loop.create_task(cycle.run(app))
+        self.tasks.add(cycle.task)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -61,11 +100,25 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """The next request, if it is here already. The silence until then is watched by :meth:`sweep`, not a timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.idle_since = self.loop.time()
+
     def sweep(self, now: float, head_timeout_seconds: float, body_timeout_seconds: float) -> str:
         """
         Close the connection when its client takes too long; returns what ran out, ``"head"`` or ``"body"``, or nothing.
         """
         if self.transport is None or self.transport.is_closing():
+            return ""
+        if self.idle_since is not None and now - self.idle_since > self.timeout_keep_alive:
+            self.transport.close()
             return ""
         if self.head_since is not None and now - self.head_since > head_timeout_seconds:
             self._cut(408 if self._head_bytes else 0)

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from golive.chassis.addresses import bucket
 from golive.chassis.limits import Refusal
 from golive.chassis.types import Headers, Scope
@@ -49,7 +51,7 @@ class Rule(NamedTuple):
     window_seconds: int
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """
     What one request may do.
 
@@ -78,13 +80,13 @@ def parse_rule(text: str, name: str = "default") -> Rule:
 def decide(rule: Rule, arrival: float, now: float) -> Decision:
     """Whether a request at *now* passes, for a caller whose theoretical arrival time is *arrival* (0.0: never seen)."""
     interval = rule.window_seconds / rule.quota
-    later = max(arrival, now) + interval
+    later = (arrival if arrival > now else now) + interval
     over = later - now - rule.window_seconds
     if over > 1e-9:
         return Decision(False, arrival, 0, max(1, math.ceil(over - 1e-9)))
     remaining = int((rule.window_seconds - (later - now)) / interval + 1e-9)
     reset = later - now if remaining else interval - (rule.window_seconds - (later - now))
-    return Decision(True, later, remaining, max(1, math.ceil(reset - 1e-9)))
+    return Decision(True, later, remaining, math.ceil(reset - 1e-9) or 1)
 
 
 class MemoryStore:
@@ -167,26 +169,39 @@ class RateLimits:
     async def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
         """The route's limits, after authentication: they may count principals."""
         for rule, key in policy.limits:
-            refusal = await self.take(exchange, rule, key, template)
+            refusal = (
+                self.take_here(exchange, rule, key, template)
+                if self.shared is None
+                else await self.take(exchange, rule, key, template)
+            )
             if refusal is not None:
                 return refusal
         return None
 
-    async def take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
-        """Count *exchange* for whoever *key* says, by *rule*, at *place* (a route's template, or empty)."""
+    def take_here(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+        """
+        Count *exchange* in this process for whoever *key* says, by *rule*, at *place* (a route's template, or empty).
+        """
         caller = key(exchange.scope)
         if caller is None:
             return None  # the key function says that this caller is not limited
-        known = caller_key(rule, place, caller)
+        return self._answer(exchange, rule, self.store.take(rule, caller_key(rule, place, caller), time.monotonic()))
+
+    async def take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+        """As :meth:`take_here`, but in the store of all processes when there is one."""
         if self.shared is None:
-            decision = self.store.take(rule, known, time.monotonic())
-        else:
-            shared = await self._take_shared(self.shared, rule, known)
-            if shared is None:
-                wait = max(1, round(self._chassis.settings.retry_after.total_seconds()))
-                return Refusal(503, "The service cannot count requests at the moment.", wait)
-            decision = shared
-        exchange.extra_headers = header_fields(rule, decision)
+            return self.take_here(exchange, rule, key, place)
+        caller = key(exchange.scope)
+        if caller is None:
+            return None
+        decision = await self._take_shared(self.shared, rule, caller_key(rule, place, caller))
+        if decision is None:
+            wait = max(1, round(self._chassis.settings.retry_after.total_seconds()))
+            return Refusal(503, "The service cannot count requests at the moment.", wait)
+        return self._answer(exchange, rule, decision)
+
+    def _answer(self, exchange: Exchange, rule: Rule, decision: Decision) -> Refusal | None:
+        exchange.quota = (rule, decision)
         if decision.allowed:
             return None
         self._limited.inc(rule.name)

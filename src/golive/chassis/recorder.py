@@ -25,6 +25,9 @@ _NOT_REPLAYED = frozenset(
 )  # fmt: skip
 
 
+_encode = msgspec.msgpack.Encoder().encode
+
+
 class Renewals:
     """
     Extends the leases of handlers that still run, three times per their length.
@@ -86,7 +89,7 @@ class Recorder:
             if self.status == 500:
                 self._exchange.raised_try_later()  # now, while the exception is being handled
             for name, value in message.get("headers", ()):
-                if b"event-stream" in value and name.lower() == b"content-type":
+                if value.find(b"event-stream") >= 0 and name.lower() == b"content-type":
                     self._passing = True
         else:
             self._size += len(message.get("body", b""))
@@ -115,7 +118,7 @@ class Recorder:
                 headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in _NOT_REPLAYED]
             elif message["type"] == "http.response.body":
                 parts.append(message.get("body", b""))
-        return msgspec.msgpack.encode(Saved(self.status, headers, b"".join(parts)))
+        return _encode(Saved(self.status, headers, b"".join(parts)))
 
     async def deliver(self) -> None:
         """Send what is held."""

@@ -29,7 +29,7 @@ from typing import Any
 import uvicorn
 from uvicorn.lifespan.off import LifespanOff
 
-from golive.chassis import applog
+from golive.chassis import applog, garbage
 from golive.chassis.boot import BootError, Lifespan, load_in_thread
 from golive.chassis.chassis import Chassis
 from golive.chassis.core import Core
@@ -124,7 +124,7 @@ class ChassisServer(uvicorn.Server):
         chassis = Chassis(settings)
         chassis.booted_by_server = True
         self.front = Front(Core(chassis, _nothing_yet))
-        super().__init__(_uvicorn_config(self.front, settings))
+        super().__init__(server_config(self.front, settings))
         self.failure: GoliveError | None = None
         self._target = target
         self._factory = factory
@@ -216,6 +216,7 @@ class ChassisServer(uvicorn.Server):
             await self.fleet.may_open.wait()
         if self._opens_late:
             await self._open()
+        garbage.settle()
         applog.install(self.front.chassis.log)
         self._install_signals()  # a library may have taken them during its start; ours run first and call theirs
         self._log("serving", seconds=round(time.monotonic() - began, 3))
@@ -395,7 +396,7 @@ async def _nothing_yet(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise AssertionError("the guard admits nothing before the app is there")
 
 
-def _uvicorn_config(front: Front, settings: ChassisSettings) -> uvicorn.Config:
+def server_config(front: Front, settings: ChassisSettings) -> uvicorn.Config:
     return uvicorn.Config(
         front,
         interface="asgi3",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from golive.chassis.chassis import Chassis
 from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.problem import send_problem
+from golive.chassis.ratelimit import Decision, Rule, header_fields
 from golive.chassis.requestid import request_id
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Headers, Message, Receive, Scope, Send
@@ -82,7 +83,7 @@ class Passage:
         self.started = False
         self.replays = False
         self.override: Refusal | None = None
-        self.extra_headers: Headers = []
+        self.quota: tuple[Rule, Decision] | None = None
         self.chunked = False
         self.body_bytes = 0
         self.content_type = b""
@@ -101,6 +102,10 @@ class Passage:
         """Under the name the machines know it by."""
         return cast("Exchange", self)
 
+    def lines(self, name: bytes) -> list[bytes]:
+        """The values of the request's header *name*, in lower case."""
+        return [value for given, value in self.scope["headers"] if given == name]
+
     async def send(self, message: Message) -> None:
         """What the app is given. When a limit has the answer, what the app makes of it is ignored."""
         if self._muted:
@@ -110,7 +115,8 @@ class Passage:
             return
         if message["type"] == "http.response.start":
             self.started = True
-            message = {**message, "headers": [*message.get("headers", ()), *self.extra_headers]}
+            quota = header_fields(*self.quota) if self.quota is not None else []
+            message = {**message, "headers": [*message.get("headers", ()), *quota]}
         await self._send(message)
 
     async def refuse(self, refusal: Refusal, unread: Receive | None = None, *, close: bool) -> None:

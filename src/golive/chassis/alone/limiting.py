@@ -7,7 +7,7 @@ import asyncio
 from golive.chassis.alone.concern import Concern, Passage
 from golive.chassis.ratelimit import KeyFunction, by_address
 from golive.chassis.settings import ChassisSettings
-from golive.chassis.strictjson import StrictJson, is_json
+from golive.chassis.strictjson import is_json, strict_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 from golive.errors import ConfigError
 
@@ -41,7 +41,7 @@ class StrictBodies(Concern):
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See :class:`Concern`."""
         passage = Passage(scope, send)
-        strict = StrictJson(passage.exchange, receive) if is_json(passage.content_type) else receive
+        strict = strict_json(passage.exchange, receive) if is_json(passage.content_type) else receive
         await passage.through(self.app, strict)
 
 

@@ -37,6 +37,10 @@ class MemoryIdempotencyStore:
 
     async def begin(self, key: str, fingerprint: bytes, owner: str, lease_seconds: float) -> Record:
         """See the protocol. A result past its time and a lease that ended are both free to take."""
+        return self.begin_now(key, fingerprint, owner, lease_seconds)
+
+    def begin_now(self, key: str, fingerprint: bytes, owner: str, lease_seconds: float) -> Record:
+        """:meth:`begin` for who need not wait."""
         now = self._now()
         entry = self._entries.get(key)
         if entry is not None and entry.until > now:
@@ -55,6 +59,10 @@ class MemoryIdempotencyStore:
 
     async def finish(self, key: str, owner: str, saved: bytes | None, ttl_seconds: float) -> bool:
         """See the protocol."""
+        return self.finish_now(key, owner, saved, ttl_seconds)
+
+    def finish_now(self, key: str, owner: str, saved: bytes | None, ttl_seconds: float) -> bool:
+        """:meth:`finish` for who need not wait."""
         entry = self._held(key, owner)
         if entry is not None:
             entry.done, entry.saved, entry.until = True, saved, self._now() + ttl_seconds
