@@ -143,11 +143,11 @@ class Auth:
             return self._forbid([name for name in scopes if name not in principal.scopes])
         return None
 
-    async def admits_websocket(self, scope: Scope) -> bool:
-        """Whether a websocket may open: the same credentials, in the headers of its handshake."""
-        refusal = self.admit(scope, "", None)
+    async def admits_websocket(self, scope: Scope, policy: Policy | None) -> bool:
+        """Whether a websocket may open: the same credentials and scopes, in the headers of its handshake."""
+        refusal = self.admit(scope, "", policy)
         if refusal is FETCH_KEYS:
-            refusal = await self.admit_with_new_keys(scope, "", None)
+            refusal = await self.admit_with_new_keys(scope, "", policy)
         return refusal is None
 
     def principal(self, scope: Scope, given: Headers | None = None) -> Principal:

@@ -20,7 +20,7 @@ from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import by_address
 from golive.chassis.redirects import Redirects
-from golive.chassis.routes import RouteNames, owns
+from golive.chassis.routes import WEBSOCKET, RouteNames, owns
 from golive.chassis.strictjson import is_json, strict_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
@@ -233,9 +233,7 @@ class Core:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         lifecycle = self.chassis.lifecycle
-        if not lifecycle.admitting or (
-            self.chassis.auth.active and not await self.chassis.auth.admits_websocket(scope)
-        ):
+        if not lifecycle.admitting or (self.chassis.auth.active and not await self._admits_websocket(scope)):
             code, reason = (1008, "not authenticated") if lifecycle.admitting else (1012, "service restart")
             await receive()
             await send({"type": "websocket.close", "code": code, "reason": reason})
@@ -245,6 +243,12 @@ class Core:
             await self.app(scope, receive, send)
         finally:
             lifecycle.in_flight -= 1
+
+    async def _admits_websocket(self, scope: Scope) -> bool:
+        policies = self._policies if self._policies is not None else self._read_policies()
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        found = policies.find(WEBSOCKET, path)
+        return await self.chassis.auth.admits_websocket(scope, found[1] if found is not None else None)
 
     def _owns(self, path: str) -> bool:
         """Whether the app answers *path* itself; asked once per path, when the first request comes."""

@@ -14,10 +14,9 @@ from typing import Any
 
 from golive.chassis.idempotency import IdempotencyRules
 from golive.chassis.ratelimit import KeyFunction, Rule
-from golive.chassis.routes import RouteTable
+from golive.chassis.routes import Leaf, RouteTable
 
 MARK = "__golive_policy__"
-_PARAMETER = re.compile(r"\\\{[^}]*?(:path)?\\\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,12 @@ class Policy:
     public: bool = False
 
 
+#: Template and policy of a route.
+Found = tuple[str, Policy]
+#: Not even a route without a policy.
+MISSING: Found = ("", Policy())
+
+
 def mark(endpoint: Any, **changes: Any) -> None:
     """Add to the policy an endpoint carries."""
     setattr(endpoint, MARK, replace(getattr(endpoint, MARK, Policy()), **changes))
@@ -51,40 +56,55 @@ class PolicyTable:
     """
     The policies of one app's routes, by method and path.
 
+    The route that the app's router would choose decides, also when that route has no policy: a rule on ``/orders/{id}``
+    is none on a ``/orders/public`` before it, and the rule of a route that another hides applies to nobody.
+
     Attributes:
         any: whether there is one; a plain attribute, because every request asks.
     """
 
     def __init__(self, app: object) -> None:
-        self._exact: dict[tuple[str, str], tuple[str, Policy]] = {}
-        self._patterns: list[tuple[frozenset[str], re.Pattern[str], str, Policy]] = []
-        self.any = False
-        for template, methods, endpoint in RouteTable(app).leaves:
-            policy = policy_of(endpoint)
-            if policy is not None:
-                self.add(template, methods, policy)
+        self._exact: dict[tuple[str, str], Found | None] = {}
+        self._patterns: list[tuple[frozenset[str], re.Pattern[str], Found | None]] = []
+        self.idempotent: list[str] = []
+        leaves = [(leaf, policy_of(leaf.endpoint)) for leaf in RouteTable(app).leaves]
+        self.any = any(policy is not None for _, policy in leaves)
+        while leaves and leaves[-1][1] is None and leaves[-1][0].pattern is not None:
+            leaves.pop()  # behind the last rule: a pattern that can hide nothing
+        for leaf, policy in leaves if self.any else ():
+            self._add(leaf, policy)
 
-    @property
-    def idempotent(self) -> list[str]:
-        """The templates of the routes that run once per key."""
-        patterns = [(template, policy) for _, _, template, policy in self._patterns]
-        return sorted({t for t, policy in [*self._exact.values(), *patterns] if policy.idempotency is not None})
-
-    def add(self, template: str, methods: frozenset[str], policy: Policy) -> None:
-        """Apply *policy* to *methods* of *template* (``/items/{id}``; ``{rest:path}`` spans segments)."""
-        self.any = True
-        if "{" not in template:
-            self._exact.update({(method, template): (template, policy) for method in methods})
+    def _add(self, leaf: Leaf, policy: Policy | None) -> None:
+        found = (leaf.template, policy) if policy is not None else None
+        if policy is not None and policy.idempotency is not None:
+            self.idempotent = sorted({*self.idempotent, leaf.template})
+        if leaf.pattern is not None:
+            self._patterns.append((leaf.methods, leaf.pattern, found))
             return
-        pattern = _PARAMETER.sub(lambda found: ".+" if found[1] else "[^/]+", re.escape(template))
-        self._patterns.append((methods, re.compile(pattern), template, policy))
+        for method in leaf.methods:
+            before = self._by_pattern(method, leaf.template)
+            self._exact.setdefault((method, leaf.template), found if before is MISSING else before)
 
-    def find(self, method: str, path: str) -> tuple[str, Policy] | None:
-        """The template and policy for a request, or None. A fixed path wins over a pattern, as in routers."""
-        found = self._exact.get((method, path))
-        if found is not None:
-            return found
-        for methods, pattern, template, policy in self._patterns:
-            if method in methods and pattern.fullmatch(path):
-                return template, policy
-        return None
+    def find(self, method: str, path: str) -> Found | None:
+        """The template and policy for a request, or None."""
+        found = self._exact.get((method, path), MISSING)
+        if found is MISSING:
+            found = self._by_pattern(method, path) if "\n" not in path else self._with_newline(method, path)
+        return found if found is not MISSING else None
+
+    def _by_pattern(self, method: str, path: str) -> Found | None:
+        for methods, pattern, found in self._patterns:
+            if method in methods and pattern.match(path):
+                return found
+        return MISSING
+
+    def _with_newline(self, method: str, path: str) -> Found | None:
+        """
+        Routers disagree with everybody about these: to Starlette ``/admin`` and a newline after it is ``/admin``.
+
+        So every route that may be meant is asked, and the strictest decides.
+        """
+        candidates = [found for methods, pattern, found in self._patterns if method in methods and pattern.match(path)]
+        candidates.append(self._exact.get((method, path.removesuffix("\n"))))
+        meant = [found for found in candidates if found is not None and not found[1].public]
+        return max(meant, key=lambda found: len(found[1].scopes), default=None)

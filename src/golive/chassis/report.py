@@ -72,10 +72,10 @@ def report(chassis: Chassis) -> dict[str, Any]:
 def rules_of(app: object) -> dict[str, dict[str, Any]]:
     """The rules on the routes of *app*, by method and template."""
     found = {}
-    for template, methods, endpoint in RouteTable(app).leaves:
-        policy = policy_of(endpoint)
+    for leaf in RouteTable(app).leaves:
+        policy = policy_of(leaf.endpoint)
         if policy is not None:
-            found[f"{','.join(sorted(methods - {'HEAD'}))} {template}"] = {
+            found[f"{','.join(sorted(leaf.methods - {'HEAD'}))} {leaf.template}"] = {
                 "limits": [f"{rule.quota}/{rule.window_seconds}s" for rule, _ in policy.limits],
                 "idempotent": policy.idempotency.on_duplicate if policy.idempotency is not None else None,
                 "scopes": list(policy.scopes),

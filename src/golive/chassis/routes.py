@@ -10,14 +10,19 @@ from the route table instead.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from golive.chassis.types import Scope
 
 UNMATCHED = "__unmatched__"
+#: The method of a websocket's route, which has none.
+WEBSOCKET = "WEBSOCKET"
 
 #: Mounts inside mounts that are followed; a table that contains itself ends here.
 DEPTH_MAX = 16
+
+_PARAMETER = re.compile(r"\\\{[^}]*?(:path)?\\\}")
+_GROUP = re.compile(r"\(\?P<[^>]+>")
 
 
 class RouteNames:
@@ -40,6 +45,8 @@ class RouteNames:
         if route is None or not hasattr(route, "endpoint"):
             return self._unnamed(scope)
         template: str = (context or route).path_format
+        if not template:
+            return self._unnamed(scope)  # a plain route that was included by a FastAPI router
         if scope.get("root_path", "") == root_path:
             return template
         prefix = self.table.mounts.get(id(context or route))
@@ -61,6 +68,23 @@ class RouteNames:
         return self._table
 
 
+class Leaf(NamedTuple):
+    """
+    One route of an app, in the order in which its router looks.
+
+    Attributes:
+        template: its whole path, mounts and prefixes included.
+        methods: what it answers; :data:`WEBSOCKET` for a websocket.
+        endpoint: what runs.
+        pattern: the paths it takes, as its router reads them; None when the template has no parameter.
+    """
+
+    template: str
+    methods: frozenset[str]
+    endpoint: Any
+    pattern: re.Pattern[str] | None
+
+
 class RouteTable:
     """
     What hangs where, by identity of route and endpoint objects.
@@ -68,13 +92,13 @@ class RouteTable:
     Attributes:
         mounts: id of a route (FastAPI: of its context) -> template of the mounts above it, empty at the top.
         endpoints: id of an endpoint -> its whole template.
-        leaves: template, methods and endpoint of every route.
+        leaves: every route.
     """
 
     def __init__(self, app: object) -> None:
         self.mounts: dict[int, str] = {}
         self.endpoints: dict[int, str] = {}
-        self.leaves: list[tuple[str, frozenset[str], Any]] = []
+        self.leaves: list[Leaf] = []
         self._read(getattr(app, "routes", None), "", 0)
 
     def _read(self, routes: Any, prefix: str, depth: int) -> None:
@@ -82,26 +106,51 @@ class RouteTable:
             return
         for route in routes or ():
             if hasattr(route, "effective_route_contexts"):  # FastAPI's include_router, one entry for many routes
-                self._read_included(route, prefix)
+                self._read_included(route, prefix, depth)
             elif hasattr(route, "endpoint"):
                 self._add(route, prefix)
-            elif hasattr(route, "route_handlers"):  # Litestar, whose table is flat and names the whole path
-                for handler in route.route_handlers:
-                    self.leaves.append((route.path, frozenset(getattr(handler, "http_methods", ())), handler.fn))
+            elif hasattr(route, "route_handlers"):
+                self._read_litestar(route)
             elif hasattr(route, "routes"):
                 self._read(route.routes, prefix + getattr(route, "path", ""), depth + 1)
 
-    def _read_included(self, router: Any, prefix: str) -> None:
+    def _read_included(self, router: Any, prefix: str, depth: int) -> None:
         for context in router.effective_route_contexts():
             self.mounts.setdefault(
                 id(context), prefix
             )  # one router included twice is two contexts over the same routes
+            plain = getattr(context, "starlette_route", None)  # a route or mount that is not FastAPI's own
+            if plain is not None:
+                self._read([plain], prefix, depth + 1)
+            else:
+                self._add(context, prefix)
+
+    def _read_litestar(self, route: Any) -> None:
+        """Its table is flat, names the whole path, and finds fixed paths first."""
+        pattern = re.compile(_regex(route.path) + r"\Z", re.DOTALL) if "{" in route.path else None
+        for handler in route.route_handlers:
+            leaf = Leaf(route.path, frozenset(getattr(handler, "http_methods", ())), handler.fn, pattern)
+            self.leaves.append(leaf)
+        self.leaves.sort(key=lambda leaf: leaf.template.count("{"))
 
     def _add(self, route: Any, prefix: str) -> None:
         self.mounts.setdefault(id(route), prefix)
-        template = prefix + getattr(route, "path_format", "")
+        template = prefix + (getattr(route, "path_format", "") or "")
         self.endpoints.setdefault(id(route.endpoint), template)
-        self.leaves.append((template, frozenset(getattr(route, "methods", None) or ()), route.endpoint))
+        methods = frozenset(getattr(route, "methods", None) or ())
+        if not methods and "websocket" in type(route).__name__.lower():
+            methods = frozenset({WEBSOCKET})
+        own = getattr(route, "path_regex", None)
+        pattern = None
+        if "{" in template:
+            tail = _GROUP.sub("(?:", own.pattern).removeprefix("^") if own is not None else "$"
+            pattern = re.compile((_regex(prefix) if prefix else "") + tail)
+        self.leaves.append(Leaf(template, methods, route.endpoint, pattern))
+
+
+def _regex(template: str) -> str:
+    """The paths that *template* stands for (``/items/{id}``; ``{rest:path}`` spans segments)."""
+    return _PARAMETER.sub(lambda found: ".*" if found[1] else "[^/]+", re.escape(template))
 
 
 def owns(app: object, path: str) -> bool:

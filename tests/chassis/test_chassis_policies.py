@@ -1,0 +1,182 @@
+"""Rules hold on the route that the app's router chooses, wherever it hangs and however its path is written."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI, WebSocket
+from starlette.routing import Mount, Route
+
+from golive import Chassis
+from golive.chassis import ChassisSettings
+from golive.chassis.policies import Policy, PolicyTable
+from golive.chassis.report import rules_of
+
+KEYS = tuple(
+    f"{name}:{hashlib.sha256(name.encode()).hexdigest()}:{scopes}"
+    for name, scopes in (("clerk", "read"), ("boss", "admin"))
+)
+
+
+def key(name: str) -> list[tuple[bytes, bytes]]:
+    return [(b"x-api-key", name.encode())]
+
+
+@pytest.fixture
+def chassis() -> Chassis:
+    return Chassis(ChassisSettings(access_log=False, api_key_hashes=KEYS))
+
+
+@pytest.fixture
+def app(chassis: Chassis) -> Any:
+    """Routers in routers, a mounted app, plain routes inside both, parameters of every kind."""
+    guarded = chassis.requires("admin")
+
+    async def plain(request: Any) -> Any:
+        from starlette.responses import PlainTextResponse
+
+        return PlainTextResponse("plain")
+
+    plain_guarded = guarded(plain)
+    inner = APIRouter(prefix="/items")
+
+    @inner.get("/{item}")
+    @guarded
+    async def item(item: str) -> str:
+        return item
+
+    @inner.get("/files/{rest:path}")
+    @guarded
+    async def files(rest: str) -> str:
+        return rest
+
+    inner.add_route("/plain", plain_guarded)
+    inner.routes.append(Mount("/below", routes=[Route("/{x:int}/{y:path}", plain_guarded)]))
+    middle = APIRouter(prefix="/v1")
+    middle.include_router(inner)
+    app = FastAPI()
+    app.include_router(middle, prefix="/api/{tenant}")
+    below = FastAPI()
+    again = APIRouter()
+
+    @again.post("/x/{number:int}")
+    @guarded
+    async def numbered(number: int) -> int:
+        return number
+
+    below.include_router(again, prefix="/deep")
+    app.mount("/sub", below)
+
+    @app.get("/orders/public")
+    async def public() -> str:
+        return "public"
+
+    @app.get("/orders/{order}")
+    @guarded
+    async def order(order: str) -> str:
+        return order
+
+    @app.get("/orders/hidden")
+    async def hidden() -> str:
+        return "never served: the route before takes it"
+
+    @app.get("/fixed")
+    @guarded
+    async def fixed() -> str:
+        return "fixed"
+
+    @app.websocket("/ws/{room}")
+    @guarded
+    async def room(socket: WebSocket, room: str) -> None:
+        await socket.accept()
+
+    return chassis.wrap(app)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/acme/v1/items/7"),
+        ("GET", "/api/acme/v1/items/files/a/b/c"),
+        ("GET", "/api/acme/v1/plain"),
+        ("GET", "/api/acme/v1/below/5/a/b"),
+        ("POST", "/sub/deep/x/5"),
+        ("GET", "/orders/7"),
+        ("GET", "/orders/hidden"),
+        ("GET", "/fixed"),
+    ],
+)
+async def test_a_rule_holds_wherever_the_route_hangs(app: Any, call: Any, method: str, path: str):
+    """401 without credentials, 403 without the scope, served with it."""
+    assert (await call(app, method, path)).status == 401
+    assert (await call(app, method, path, headers=key("clerk"))).status == 403
+    assert (await call(app, method, path, headers=key("boss"))).status == 200, "the path leads to the route"
+
+
+@pytest.mark.parametrize("path", ["/fixed\n", "/orders/7\n", "/orders/a\nb", "/api/acme/v1/items/7\n", "/fixed\n\n"])
+async def test_a_newline_in_the_path_leads_around_no_rule(app: Any, call: Any, path: str):
+    """Starlette takes a path with a newline at its end for the path without it. Refused, or not found; never served."""
+    assert (await call(app, "GET", path)).status in (401, 404)
+    assert (await call(app, "GET", path, headers=key("clerk"))).status in (403, 404)
+
+
+async def test_a_route_before_keeps_its_own_rules(app: Any, call: Any):
+    """``/orders/public`` has none, although ``/orders/{order}`` would take it."""
+    assert (await call(app, "GET", "/orders/public")).json() == "public"
+    assert (await call(app, "GET", "/nowhere")).status == 404
+
+
+async def test_a_websocket_needs_the_scopes_of_its_route(app: Any):
+    """In the headers of its handshake."""
+
+    async def opened(headers: list[tuple[bytes, bytes]]) -> str:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/ws/7", "headers": headers, "query_string": b"", "root_path": ""}
+        await app({**scope, "client": None, "scheme": "ws", "subprotocols": []}, receive, send)
+        return str(sent[0])
+
+    app.chassis.lifecycle.serve()
+    assert await opened([]) == "websocket.close"
+    assert await opened(key("clerk")) == "websocket.close"
+    assert await opened(key("boss")) == "websocket.accept"
+
+
+def test_the_rules_of_included_routers_are_in_the_list(app: Any):
+    """What ``rules_of`` shows is what holds."""
+    rules = rules_of(app.app)
+    assert "GET /api/{tenant}/v1/items/{item}" in rules
+    assert "POST /sub/deep/x/{number}" in rules
+    assert rules["WEBSOCKET /ws/{room}"]["scopes"] == ["admin"]
+
+
+async def test_a_plain_route_inside_a_router_is_measured_by_its_template(app: Any, call: Any):
+    """And not by nothing."""
+    await call(app, "GET", "/api/acme/v1/plain", headers=key("boss"))
+    text = (await call(app, "GET", "/metrics")).body.decode()
+    assert 'route="/api/{tenant}/v1/plain",status="200"' in text
+
+
+def test_what_runs_once_is_known_before_the_first_request(chassis: Chassis):
+    """Several workers and a store in memory are refused for routes in routers too."""
+    router = APIRouter()
+
+    @router.post("/orders")
+    @chassis.idempotent()
+    async def orders() -> None: ...
+
+    app = FastAPI()
+    app.include_router(router, prefix="/api")
+    table = PolicyTable(app)
+    assert table.idempotent == ["/api/orders"]
+    found = table.find("POST", "/api/orders")
+    assert found is not None
+    assert isinstance(found[1], Policy)
