@@ -203,6 +203,15 @@ def test_status_tells_people_and_scripts_the_same(project: Any) -> None:
         assert facts[key] in text
 
 
+def test_the_doctor_finds_nothing_wrong_with_what_runs(project: Any) -> None:
+    """Gateway, controller, version in production, journal with all that happened: OK, but for the machine itself."""
+    done = project.run("doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    told = json.loads(done.stdout)["findings"]
+    assert {one["check"] for one in told if one["level"] != "OK"} <= {"open files", "disk", "golive"}, told
+    assert {"gateway", "controller", "versions", "journal", "orphans", "ports"} <= {one["check"] for one in told}
+
+
 def test_a_second_controller_is_refused(project: Any) -> None:
     """`golive up` twice: exit 6, naming the one that runs."""
     done = project.run("up")

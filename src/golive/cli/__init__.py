@@ -21,6 +21,7 @@ VERBS = {
     "up": "Start the gateway, the stable version and the controller.",
     "down": "Stop everything `golive up` started, without losing a request.",
     "ship": "Roll a new version out, step by step, or take it back.",
+    "doctor": "Say what is wrong with this project or machine, before anything moves.",
     "plan": "Print the stages of a rollout and what each of them can detect.",
     "status": "Say where the traffic is now, and why.",
     "watch": "Follow a rollout live.",

@@ -36,7 +36,7 @@ LAME_DUCK_SECONDS = 1.0
 """How long a draining gateway serves new clients, and how long it lets a silent one stay before it hangs up."""
 
 _VACATE_SECONDS = 2.0
-_MARK = "GOLIVE_GATEWAY"
+MARK = "GOLIVE_GATEWAY"
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -89,7 +89,7 @@ class EnvoyGateway:
                 await self._start()
 
     async def _start(self) -> None:
-        binary = _binary()
+        binary = envoy_binary()
         port = await self._free_port()
         self._prepare()
         node = f"golive-{secrets.token_hex(8)}"
@@ -199,7 +199,7 @@ class EnvoyGateway:
     def _end_orphans(self) -> None:
         # A controller killed between starting Envoy and writing the record left one that nobody knows. It took no
         # traffic we answered for longer than that instant, so it is ended, not adopted.
-        for process in list(with_environment(_MARK, str(self.directory))):
+        for process in list(with_environment(MARK, str(self.directory))):
             os.kill(process.pid, 9)
 
     def _prepare(self) -> None:
@@ -226,7 +226,7 @@ class EnvoyGateway:
         return spawn(
             [str(binary), "-c", "bootstrap.json", "--admin-address-path", "admin.txt", *options],
             cwd=self.directory,
-            env={**os.environ, _MARK: str(self.directory)},
+            env={**os.environ, MARK: str(self.directory)},
             log=self._log,
         )
 
@@ -277,7 +277,7 @@ class EnvoyGateway:
         await _quiet(admin, self.settings.drain_timeout / timedelta(seconds=1))
 
 
-def _binary() -> Path:
+def envoy_binary() -> Path:
     """The Envoy inside its package, not the script on PATH: what is started is then our own child, with its own pid."""
     try:
         import envoy  # type: ignore[import-untyped]  # an extra, and it has no types
