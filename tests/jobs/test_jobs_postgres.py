@@ -148,7 +148,7 @@ class TestPostgresStore(JobStoreContract, SplitContract, NamedJobsContract, Limi
         connection = await asyncpg.connect(self.url)
         await connection.execute("update golive_schema set version = 99")
         await connection.close()
-        with pytest.raises(StateError, match="expected version 5 or older, got 99"):
+        with pytest.raises(StateError, match="expected version 6 or older, got 99"):
             await stores[0].open()
         await stores[0].close()
 

@@ -20,7 +20,7 @@ import asyncio
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from functools import partial
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -123,19 +123,20 @@ class Endpoints:
         """``POST {prefix}/async``. A job that ends within *wait_seconds* is answered as if the caller had waited."""
         key = _idempotency_key(scope)
         payload = await self._payload(scope, receive)
-        webhook = next((value for name, value in scope["headers"] if name == self._webhook_header), None)
+        webhook = None if self._webhook_header is None else dict(scope["headers"]).get(self._webhook_header)
         job = await self.jobs.submit(
             self.handler.name, payload, tenant=self._tenant(scope), idempotency_key=key,
             webhook=None if webhook is None else webhook.decode("latin-1"),
         )  # fmt: skip
-        job = await self.jobs.wait(job, wait_seconds)
+        if wait_seconds:
+            job = await self.jobs.wait(job, wait_seconds)
         if job.state is State.SUCCEEDED and wait_seconds:
             if self._reference(job) is not None:
                 return Reply(303, b"", (_FRESH, (b"location", self._result_url(scope, job))))
             return Reply(200, job.result or b"null")
         if job.state is State.FAILED and job.failure and wait_seconds:
             return _failed(job.failure)
-        url = f"{quote(scope['path'].rstrip('/').removesuffix('/async'))}/jobs/{job.id}"
+        url = f"{_base(scope['path'])}/jobs/{job.id}"
         body = msgspec.json.encode({"ok": True, self._job_id: job.id, "status": job.state, "url": url})
         if job.state.terminal:  # its key was seen before, and the job has ended since
             return Reply(200, body, ((b"location", url.encode()),))
@@ -267,8 +268,7 @@ class Endpoints:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         most = self.jobs.settings.payload_bytes_max
-        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-        chunks, size, more = [], 0, True
+        chunks, size, more = list[bytes](), 0, True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -280,7 +280,8 @@ class Endpoints:
                 raise ProblemError(413, "payload_too_large", f"expected at most {most} bytes")
         if not size:
             raise ProblemError(400, "payload_missing", "expected a JSON body, got none")
-        if not _JSON_TYPE.fullmatch(content_type):
+        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        if content_type != _JSON and not _JSON_TYPE.fullmatch(content_type):
             raise ProblemError(415, "content_type_unsupported", "expected Content-Type: application/json")
         return b"".join(chunks)
 
@@ -300,12 +301,16 @@ def application(endpoints: Endpoints) -> AsgiApp:
     return app
 
 
+def raw_headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Those of a *reply* that is no stream; one without content (204) has no length either."""
+    if reply.status == 204:
+        return list(reply.headers)
+    return [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body)), *reply.headers]
+
+
 async def send_reply(reply: Reply, send: Send) -> None:
     """*reply* as ASGI messages."""
-    headers = [
-        (b"content-type", reply.content_type), (b"content-length", str(len(reply.body)).encode()), *reply.headers
-    ]  # fmt: skip
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.start", "status": reply.status, "headers": raw_headers(reply)})
     await send({"type": "http.response.body", "body": reply.body})
 
 
@@ -398,6 +403,12 @@ _FRESH = (b"cache-control", b"no-store")
 _UNKNOWN = _problem(404, "job_unknown", "There is no such job.")
 
 
+@lru_cache(256)
+def _base(path: str) -> str:
+    """Where the routes are mounted, from the path of a submission."""
+    return quote(path.rstrip("/").removesuffix("/async"))
+
+
 def _preferences(scope: Scope) -> list[bytes]:
     """RFC 7240. Several Prefer fields count as one; what we do not know is ignored."""
     values = b",".join(value for name, value in scope["headers"] if name == b"prefer")
@@ -418,9 +429,9 @@ def _preferred_wait(scope: Scope) -> float:
 
 def _idempotency_key(scope: Scope) -> str | None:
     """The key, quoted or bare; ``"k"`` and ``k`` are the same. Source: draft-ietf-httpapi-idempotency-key-header-07."""
-    values = [value for name, value in scope["headers"] if name == b"idempotency-key"]
-    if not values:
+    if b"idempotency-key" not in dict(scope["headers"]):
         return None
+    values = [value for name, value in scope["headers"] if name == b"idempotency-key"]
     found = _KEY.fullmatch(values[0].decode("latin-1").strip()) if len(values) == 1 else None
     if found is None:
         raise ProblemError(

@@ -192,6 +192,15 @@ class Pruned(msgspec.Struct, frozen=True):
     after: JobId | None
 
 
+def pending(new: NewJob, now: float) -> Job:
+    """*new* as a store has it that has just taken it, at *now*."""
+    run_at = now if new.run_at is None else new.run_at
+    return Job(
+        new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority, run_at, 0, new.attempts_max,
+        new.payload, now, new.idempotency_key, new.fingerprint, webhook=new.webhook,
+    )  # fmt: skip
+
+
 def new_job_id() -> JobId:
     """A UUIDv7: 74 random bits that nobody guesses, in order of time, so that new rows sit together. RFC 9562, 5.7."""
     milliseconds = time.time_ns() // 1_000_000

@@ -39,6 +39,7 @@ from golive.jobs.model import (
     Settlement,
     Submission,
     Waiting,
+    pending,
 )
 from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split
@@ -49,7 +50,8 @@ from golive.jobs.tally import KEPT_SECONDS, RunTally, run_end, tallies
 
 #: Rows a counter is spread over; two workers that meet on one wait for each other's commits, and nothing else.
 STRIPES = 64
-NOTIFY_SECONDS = 0.002
+#: The first of several submissions is told at once, the others together after this.
+NOTIFY_SECONDS = 0.005
 RELISTEN_SECONDS = 1.0
 
 _LOST = msgspec.json.encode(Failure("worker_lost", "the worker that ran this job was lost", retryable=True))
@@ -320,11 +322,13 @@ class PostgresStore:
             rows = await fetch(self._sql.submit_hooked, *_columns(jobs), [job.webhook for job in jobs])
         else:
             rows = await fetch(self._sql.submit, *_columns(jobs))
-        made = {row[0]: _job(row) for row in rows}
+        made = dict(rows)
         missing = [job for job in jobs if job.id not in made]
         earlier = await self._earlier(fetch, missing) if missing else {}
         return [
-            Submission(made.pop(job.id), created=True) if job.id in made else Submission(_standing(job, earlier), False)
+            Submission(pending(job, made.pop(job.id)), created=True)
+            if job.id in made
+            else Submission(_standing(job, earlier), False)
             for job in jobs
         ]
 

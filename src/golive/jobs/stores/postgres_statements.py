@@ -99,7 +99,7 @@ _SUBMIT = """
     from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::int[], $6::float8[], $7::int[], $8::bytea[],
                 $9::text[], $10::bytea[])
          as new (id, kind, queue, tenant, priority, run_at, attempts_max, payload, key, print)
-    on conflict do nothing returning $job
+    on conflict do nothing returning id::text, extract(epoch from created_at)::float8
 """
 
 #: The same with one more column, for batches in which any job has a webhook.

@@ -28,6 +28,7 @@ from golive.jobs.model import (
     Settlement,
     Submission,
     Waiting,
+    pending,
 )
 from golive.jobs.split import Split, may_claim, shut_out
 from golive.jobs.stores.sqlite_batches import Batches, Counts
@@ -200,7 +201,7 @@ class Statements:
     ) -> list[Submission]:
         """See the port."""
         if self._batches.insert(connection, jobs, now):
-            return [Submission(_new(job, now), created=True) for job in jobs]
+            return [Submission(pending(job, now), created=True) for job in jobs]
         return [self._submit(connection, new, now) for new in jobs]
 
     def get(self, connection: Connection, *, job: JobId) -> Job | None:
@@ -389,7 +390,7 @@ class Statements:
     def _submit(self, connection: Connection | sqlite3.Cursor, new: NewJob, now: float) -> Submission:
         """One of a batch that met earlier jobs."""
         if self._batches.insert(connection, [new], now):
-            return Submission(_new(new, now), created=True)
+            return Submission(pending(new, now), created=True)
         earlier = connection.execute(self._by_key, (new.tenant, new.kind, new.idempotency_key)).fetchone()
         return Submission(_job(earlier or connection.execute(self._by_id, (new.id,)).fetchone()), created=False)
 
@@ -406,14 +407,6 @@ class Statements:
         """Per demand a walk of the pending index that stops at its limit; together ordered and cut once more."""
         due = " union all ".join([_DUE.replace("$mine", _MINE if split else "")] * demands)
         return self._sql(f"select * from ({due}) order by priority, run_at, id limit ?")  # noqa: S608 - constants
-
-
-def _new(new: NewJob, now: float) -> Job:
-    run_at = now if new.run_at is None else new.run_at
-    return Job(
-        new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority, run_at, 0, new.attempts_max,
-        new.payload, now, new.idempotency_key, new.fingerprint, webhook=new.webhook,
-    )  # fmt: skip
 
 
 def _settling(settlement: Settlement, now: float) -> tuple[Any, ...]:
