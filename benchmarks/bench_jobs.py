@@ -2,8 +2,10 @@
 golive's jobs beside those of others: one real PostgreSQL and one real Valkey, in one run.
 
 No-op jobs, each system's own worker program, the durability each has by default. The systems take turns, and the
-figures are medians of the rounds. ``make bench-jobs`` installs the peers into a venv of their own; without it golive is
-measured alone. All of them take some six minutes; parts of it, which add up in one table:
+figures are medians of the rounds: three, or as many as begin within ``SECONDS`` (360). A peer that does not finish a
+round, because a job of it never ran, say, is named with the reason and measured by the rounds it finished.
+``make bench-jobs`` installs the peers into a venv of their own; without it golive is measured alone. All of them take
+some six minutes; parts of it, which add up in one table:
 
     PEERS="PgQueuer Procrastinate" ROUNDS=3 RESULTS=/tmp/bench-jobs.json make bench-jobs
 
@@ -21,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,36 +105,62 @@ class Valkey:
         self.process.wait(20)
 
 
+class UnfinishedError(Exception):
+    """A round that came to no figures, and why."""
+
+
 def measured(name: str, system: System, url: str, folder: Path) -> Figures:
-    """One round of one system, in processes of its own."""
+    """
+    One round of one system, in processes of its own.
+
+    Raises: UnfinishedError.
+    """
     python = sys.executable if name.startswith("golive") else str(PEERS)
     sink = folder / "sink"
     sink.mkdir(exist_ok=True)
-    done = subprocess.run(
-        [python, HERE / "jobs_peers" / system.script], check=False, capture_output=True, text=True, timeout=240,
-        env={**os.environ, **system.env, "BENCH_URL": url, "BENCH_SINK": str(sink),
-             "PYTHONPATH": str(HERE / "jobs_peers")},
-    )  # fmt: skip
-    if done.returncode:
-        log = sink / "workers.log"
-        raise SystemExit(f"{name}: {done.stderr[-3000:]}\n{log.read_text()[-2000:] if log.exists() else ''}")
-    shutil.rmtree(sink)
-    return json.loads(done.stdout.splitlines()[-1])
+    try:
+        done = subprocess.run(
+            [python, HERE / "jobs_peers" / system.script], check=False, capture_output=True, text=True, timeout=240,
+            env={**os.environ, **system.env, "BENCH_URL": url, "BENCH_SINK": str(sink),
+                 "PYTHONPATH": str(HERE / "jobs_peers")},
+        )  # fmt: skip
+        if done.returncode:
+            log = sink / "workers.log"
+            said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+            raise UnfinishedError(f"{done.stderr[-3000:]}\n{said}")
+        figures: Figures = json.loads(done.stdout.splitlines()[-1])
+        return figures
+    except subprocess.TimeoutExpired as error:
+        raise UnfinishedError(f"no end within {error.timeout:.0f} s") from error
+    finally:
+        shutil.rmtree(sink, ignore_errors=True)
 
 
 def rounds(folder: Path, server: str, valkey: str, systems: dict[str, System], count: int) -> dict[str, Figures]:
     """The medians of every system."""
     results: dict[str, list[Figures]] = {name: [] for name in systems}
+    until = time.monotonic() + float(os.environ.get("SECONDS", "360"))
     for number in range(count):
         for name, system in systems.items():
+            if number and time.monotonic() > until:
+                print(f"round {number + 1} {name}: not begun, out of time", file=sys.stderr, flush=True)
+                continue
             asyncio.run(empty(server))
             sqlite = f"sqlite:///{folder}/round-{number}.db"
             url = {"postgresql": server, "redis": valkey, "sqlite": sqlite}[system.store]
-            results[name].append(measured(name, system, url, folder))
-            print(f"round {number + 1} {name}: {json.dumps(results[name][-1])}", file=sys.stderr, flush=True)
+            try:
+                results[name].append(measured(name, system, url, folder))
+            except UnfinishedError as error:
+                if name.startswith("golive"):
+                    raise SystemExit(f"{name}: {error}") from error
+                reason = str(error).strip().splitlines()
+                print(f"round {number + 1} {name}: unfinished: {reason[0]}", file=sys.stderr, flush=True)
+            else:
+                print(f"round {number + 1} {name}: {json.dumps(results[name][-1])}", file=sys.stderr, flush=True)
     return {
         name: {figure: statistics.median(each[figure] for each in all_) for figure in FIGURES}
         for name, all_ in results.items()
+        if all_
     }
 
 

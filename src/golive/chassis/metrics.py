@@ -12,7 +12,7 @@ or a second ``wrap`` neither fails nor duplicates.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 from golive.errors import ConfigError
@@ -136,6 +136,12 @@ class Histogram(Family):
     def observe(self, value: float, *labels: str) -> None:
         """Count *value* in the series of *labels*."""
         self.series(*labels).observe(value)
+
+    def merge(self, counts: Sequence[int], total: float, *labels: str) -> None:
+        """Add what was counted elsewhere by the same edges: *counts* of values that are *total* together."""
+        series = self.series(*labels)
+        series.counts = [mine + more for mine, more in zip(series.counts, counts, strict=True)]
+        series.sum += total
 
 
 class Metrics:

@@ -14,9 +14,10 @@ from golive.cli.jobs_store import ask, output_option
 from golive.errors import UsageError
 from golive.jobs.app import Jobs
 from golive.jobs.machine import State
-from golive.jobs.model import Schedule
+from golive.jobs.model import BEAT_LATE_SECONDS, Schedule, WorkerBeat
 from golive.jobs.settings import JobsSettings
 from golive.jobs.split import Split
+from golive.jobs.tally import BOUNDS_SECONDS
 from golive.timing import format_instant
 
 
@@ -89,6 +90,45 @@ def schedules(settings: JobsSettings, output: str) -> None:
         click.echo(f"{each.name:<20} {each.kind:<20} {each.spec:<32} next {shown['next_at'] or 'never'}{late}")
     if not found:
         click.echo("no schedules")
+
+
+@click.command()
+@output_option
+@click.pass_obj
+def workers(settings: JobsSettings, output: str) -> None:
+    """Who works: each worker that said so within the last hour, and what it did then."""
+    found = ask(settings, lambda jobs: jobs.store.workers())
+    if output == "json":
+        click.echo(msgspec.json.encode([_worker(each) for each in found]).decode())
+        return
+    for each in found:
+        shown = _worker(each)
+        waits = "" if shown["waited_p50_seconds"] is None else f"  picks up within {shown['waited_p50_seconds']:g} s"
+        click.echo(
+            f"{each.name:<32} {each.version or '-':<12} {shown['state']:<9} {each.running}/{each.slots} slots "
+            f"{each.runs:>8} runs  {','.join(each.queues)}  {each.age_seconds:.0f} s ago{waits}"
+        )
+    if not found:
+        click.echo("no workers")
+
+
+def _worker(each: WorkerBeat) -> dict[str, Any]:
+    """For people and scripts. *waited_p50_seconds* is the edge of the bucket the median wait is in."""
+    lost = each.age_seconds > BEAT_LATE_SECONDS
+    middle, seen = sum(each.waits) / 2, 0
+    p50 = None
+    for count, edge in zip(each.waits, (*BOUNDS_SECONDS, float("inf")), strict=True):
+        seen += count
+        if p50 is None and seen and seen >= middle:
+            p50 = edge if edge < float("inf") else BOUNDS_SECONDS[-1]
+    return {
+        "name": each.name, "host": each.host, "pid": each.pid, "version": each.version,
+        "state": "silent" if lost else "draining" if each.draining else "working",
+        "queues": each.queues, "slots": each.slots, "running": each.running, "runs": each.runs,
+        "picked_up": sum(each.waits), "waited_seconds": round(each.waited_seconds, 6), "waited_p50_seconds": p50,
+        "started_at": format_instant(datetime.fromtimestamp(each.started_at, UTC)),
+        "age_seconds": round(each.age_seconds, 3),
+    }  # fmt: skip
 
 
 #: A schedule whose next time has passed for longer than this is nobody's any more.

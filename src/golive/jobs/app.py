@@ -278,7 +278,8 @@ class Jobs(Declarations):
         await self._ensure_open()
         queues = await queue_stats(self.store, {handler.queue for handler in self.handlers.values()})
         workers = [worker.stats() for worker in self._workers]
-        return Stats(queues, workers, await self.store.runs(), await self.store.split(), await self.store.paused())
+        runs, split, paused = await self.store.runs(), await self.store.split(), await self.store.paused()
+        return Stats(queues, workers, runs, split, paused, await self.store.workers())
 
     def measure(self, meter: Meter) -> None:
         """

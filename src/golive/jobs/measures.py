@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from golive.errors import GoliveError
 from golive.jobs import log
+from golive.jobs.model import BEAT_LATE_SECONDS, WorkerBeat
 from golive.jobs.stats import QueueStats, Stats
+from golive.jobs.tally import BOUNDS_SECONDS
 
 #: Between two counts, at least; and so many times as long as one took.
 COUNT_SECONDS = 5.0
@@ -31,11 +34,19 @@ class Gauge(Protocol):
         ...
 
 
-class Counter(Protocol):
+class Count(Protocol):
     """A number that only grows."""
 
     def inc(self, *labels: str, by: float = 1.0) -> None:
         """The series of *labels*, by a number >= 0."""
+        ...
+
+
+class Histogram(Protocol):
+    """Counts of values by upper edge."""
+
+    def merge(self, counts: Sequence[int], total: float, *labels: str) -> None:
+        """Add *counts*, one for each edge and one for what is beyond, of values that are *total* together."""
         ...
 
 
@@ -46,8 +57,14 @@ class Meter(Protocol):
         """The gauge *name*; asked twice it is the same."""
         ...
 
-    def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
+    def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Count:
         """The counter *name*; asked twice it is the same."""
+        ...
+
+    def histogram(
+        self, name: str, help_text: str, labels: tuple[str, ...] = (), *, edges: tuple[float, ...]
+    ) -> Histogram:
+        """The histogram *name* with upper *edges*; asked twice it is the same."""
         ...
 
 
@@ -69,6 +86,13 @@ class Measures:
         self._counted_at = meter.gauge("jobs_counted_timestamp_seconds", "When the numbers of the store were counted.")
         self._runs = meter.counter("jobs_runs_total", "Runs of handlers, by how they ended.", by_run)
         self._seconds = meter.counter("jobs_run_seconds_total", "The time these runs took together.", by_run)
+        self._alive = meter.gauge("jobs_workers", "Workers that have lately said that they work.", ("version",))
+        self._picked_up = meter.histogram(
+            "jobs_pick_up_seconds", "How long jobs had been due when a worker claimed them.", ("version",),
+            edges=BOUNDS_SECONDS,
+        )  # fmt: skip
+        self._versions: set[str] = set()
+        self._beats: dict[str, WorkerBeat] = {}
         self._queues: set[str] = set()
         self._seen: dict[tuple[str, str, str], tuple[int, float]] = {}
 
@@ -102,7 +126,20 @@ class Measures:
             self._runs.inc(*labels, by=max(0, tally.runs - runs))
             self._seconds.inc(*labels, by=max(0.0, tally.seconds - seconds))
             self._seen[labels] = tally.runs, tally.seconds
+        self._count_workers(stats.known)
         self._counted_at.set(self._clock())
+
+    def _count_workers(self, beats: Sequence[WorkerBeat]) -> None:
+        alive = Counter(each.version for each in beats if each.age_seconds < BEAT_LATE_SECONDS)
+        self._versions |= alive.keys()
+        for version in self._versions:
+            self._alive.set(alive[version], version)
+        for beat in beats:
+            before = self._beats.get(beat.name)
+            waits, seconds = (before.waits, before.waited_seconds) if before else ([0] * len(beat.waits), 0.0)
+            more = [new - old for new, old in zip(beat.waits, waits, strict=True)]
+            self._picked_up.merge(more, beat.waited_seconds - seconds, beat.version)
+        self._beats = {beat.name: beat for beat in beats}
 
 
 _NOTHING = QueueStats()

@@ -116,7 +116,11 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A job in the hands of one worker. *fence* is what proves it: see :mod:`golive.jobs.machine`."""
+    """
+    A job in the hands of one worker. *fence* is what proves it: see :mod:`golive.jobs.machine`.
+
+    *waited_seconds* is for how long it had been due when it was claimed.
+    """
 
     id: JobId
     kind: str
@@ -128,6 +132,7 @@ class Claim(msgspec.Struct, frozen=True):
     created_at: float
     worker: str
     fence: int
+    waited_seconds: float = 0.0
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -164,6 +169,42 @@ class Pause(msgspec.Struct, frozen=True, omit_defaults=True):
     queue: str
     at: float
     reason: str = ""
+
+
+class WorkerBeat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """
+    What a worker says of itself every few seconds.
+
+    Attributes:
+        name: unique among all workers there ever were.
+        started_at: seconds since the epoch, by its own clock.
+        queues: what it works for.
+        slots, running: jobs it can run at the same time, and does.
+        draining: True once it claims nothing any more.
+        runs: finished runs of handlers.
+        waits: jobs it claimed by how long they had been due, 23 counts with the bounds of a tally's histogram.
+        waited_seconds: the time these had been due, together.
+        age_seconds: how long ago it said so, by the store's clock; set by the store.
+    """
+
+    name: str
+    host: str
+    pid: int
+    version: str
+    started_at: float
+    queues: list[str]
+    slots: int
+    running: int
+    draining: bool
+    runs: int
+    waits: list[int]
+    waited_seconds: float
+    age_seconds: float = 0.0
+
+
+#: A worker that has said nothing for this long is gone; after the second it is forgotten.
+BEAT_LATE_SECONDS = 20.0
+BEAT_KEPT_SECONDS = 3600.0
 
 
 class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):

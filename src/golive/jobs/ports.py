@@ -26,6 +26,7 @@ from golive.jobs.model import (
     Settlement,
     Submission,
     Waiting,
+    WorkerBeat,
 )
 from golive.jobs.split import Split
 from golive.jobs.tally import RunTally
@@ -191,6 +192,21 @@ class JobStore(Protocol):
 
     async def announced(self, jobs: Sequence[Job]) -> None:
         """The ends of *jobs*, these and no later ones, are taken care of."""
+        ...
+
+    async def beat(self, beat: WorkerBeat) -> None:
+        """
+        Keep what a worker says of itself, in place of what it said before, and forget those that have said nothing for
+        :data:`~golive.jobs.model.BEAT_KEPT_SECONDS`. A power cut may lose it.
+        """
+        ...
+
+    async def leave(self, worker: str) -> None:
+        """Forget *worker*, which has ended."""
+        ...
+
+    async def workers(self) -> list[WorkerBeat]:
+        """What every worker said last, by name, with its age."""
         ...
 
     async def depth(self) -> dict[tuple[str, State], int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from golive.jobs.machine import State
-from golive.jobs.model import Pause
+from golive.jobs.model import Pause, WorkerBeat
 from golive.jobs.ports import JobStore
 from golive.jobs.split import Split
 from golive.jobs.tally import RunTally
@@ -47,7 +47,8 @@ class WorkerStats(msgspec.Struct, frozen=True):
 class Stats(msgspec.Struct, frozen=True):
     """
     What :meth:`golive.jobs.Jobs.stats` returns: by queue, the workers of this process, and what became of the runs of
-    each version in all of them, with the split of claims between two versions if there is one, and the paused queues.
+    each version in all of them, with the split of claims between two versions if there is one, the paused queues, and
+    what every worker of the store said last.
     """
 
     queues: dict[str, QueueStats]
@@ -55,6 +56,7 @@ class Stats(msgspec.Struct, frozen=True):
     runs: list[RunTally] = []
     split: Split | None = None
     paused: list[Pause] = []
+    known: list[WorkerBeat] = []
 
 
 async def queue_stats(store: JobStore, known: set[str]) -> dict[str, QueueStats]:

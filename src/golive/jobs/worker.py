@@ -39,6 +39,7 @@ from golive.jobs.limits import Limits
 from golive.jobs.machine import Event, after_failure, retry_delay_seconds
 from golive.jobs.model import Claim, Demand, JobId, Settlement, new_job_id
 from golive.jobs.ports import JobStore
+from golive.jobs.presence import Doing, Presence
 from golive.jobs.queues import Breaker
 from golive.jobs.settings import JobsSettings
 from golive.jobs.settler import Settler
@@ -113,13 +114,15 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heart = Heart(store, settings.lease.total_seconds(), self._lost_in_heart)
         self._settler = Settler(store, self._settled)
+        queues_served = {each.queue for each in self._handlers.values()}
+        self._presence = Presence(store, self.name, settings.version, queues_served, self._doing)
 
     async def run(self) -> None:
         """Work until :meth:`stop`, then drain. Returns when nothing is left here; raises only for bugs."""
         self._loop = asyncio.get_running_loop()
         unsubscribe = self._store.subscribe(self._ring)
         self._heart.start()
-        own = (self._rescue_for_ever, self._tend_for_ever, self._settler.run)
+        own = (self._rescue_for_ever, self._tend_for_ever, self._presence.run, self._settler.run)
         background = [asyncio.create_task(chore()) for chore in (*own, *self._chores)]
         log.event("worker.started", worker=self.name, kinds=sorted(self._handlers), concurrency=self._concurrency,
                   version=self._settings.version)  # fmt: skip
@@ -136,6 +139,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
             await self._heart.stop()
+            await self._presence.leave()
             log.event("worker.stopped", worker=self.name, counts=dict(self._counts))
 
     def stop(self) -> None:
@@ -149,6 +153,9 @@ class Worker:
         return WorkerStats(
             self.name, self._concurrency, self.running, runs=self._runs, run_seconds=self._runs_seconds, **ended
         )
+
+    def _doing(self) -> Doing:
+        return Doing(self._concurrency, self.running, self._stopping, self._runs)
 
     @property
     def running(self) -> int:
@@ -183,6 +190,7 @@ class Worker:
         if self._gate:
             self._gate.claimed(claims)
         now = time.monotonic()
+        self._presence.claimed(claims)
         self._heart.hold_all(claims)
         self._ready.extend([(claim, now) for claim in claims])
         self._start_ready()

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import pytest
 
 from golive.errors import UsageError
 from golive.jobs.limits import Limits
 from golive.jobs.machine import Event, State
-from golive.jobs.model import Demand, Failure, JobId, Schedule, new_job_id
+from golive.jobs.model import Demand, Failure, JobId, Schedule, WorkerBeat, new_job_id
 from golive.jobs.ports import JobStore, StoreCapability
 from golive.jobs.split import Split
 from golive.testing.jobs import LEASE, claim, new_job, settlement
 
 DAY = 86_400.0
+
+
+def beat(name: str, **said: Any) -> WorkerBeat:
+    """What a worker might say."""
+    usual: dict[str, Any] = {
+        "host": "h", "pid": 1, "version": "v1", "started_at": 1000.0, "queues": ["default"], "slots": 4, "running": 0,
+        "draining": False, "runs": 7, "waits": [0] * 23, "waited_seconds": 0.5,
+    }  # fmt: skip
+    return WorkerBeat(name=name, **{**usual, **said})
 
 
 async def pruned(store: JobStore, keep_seconds: dict[State, float], limit: int = 100) -> set[JobId]:
@@ -64,6 +74,34 @@ class UpkeepContract:
         assert await store.fire(Schedule("a", "k", "s", 1.0), [new_job(kind="k")])
         assert [each.name for each in await store.schedules()] == ["a", "b"]
         assert len(await claim(store, kind="k")) == 1
+
+    async def test_what_a_worker_says_last_is_kept_with_its_age(self, store: JobStore) -> None:
+        """Under its name, until it leaves; nothing of it is in the way of a claim."""
+        assert await store.workers() == []
+        await store.beat(beat("b", running=1))
+        await store.beat(beat("a", running=2, waits=[3] + [0] * 22))
+        await store.beat(beat("b", running=0, draining=True))
+        first, second = await store.workers()
+        assert (first.name, first.running, first.waits[0], first.draining) == ("a", 2, 3, False)
+        assert (second.name, second.running, second.draining) == ("b", 0, True)
+        assert 0 <= first.age_seconds < 60
+        await store.submit([new_job()])
+        assert len(await claim(store)) == 1
+        await store.leave("a")
+        await store.leave("never there")
+        assert [each.name for each in await store.workers()] == ["b"]
+
+    async def test_a_claim_knows_how_long_its_job_was_due(self, store: JobStore) -> None:
+        """Not for how long it has been there: one that waits for its retry is not late."""
+        await store.submit([new_job(), new_job()])
+        await self.advance(store, 100.0)
+        claims = await claim(store)
+        assert all(100.0 <= each.waited_seconds < 200.0 for each in claims)
+        failure = Failure("x", "x", retryable=True)
+        await store.settle([settlement(each, Event.RETRY, failure=failure) for each in claims])
+        again = await claim(store)
+        assert len(again) == 2
+        assert all(-1.0 < each.waited_seconds < 90.0 for each in again)
 
     async def test_pruning_removes_what_finished_long_ago(self, store: JobStore) -> None:
         """By state; what waits, runs, finished lately or is kept for ever stays; a key is free again."""

@@ -156,7 +156,7 @@ def claim_of(item: Mapping[str, Mapping[str, Any]]) -> Claim:
     job = job_of(item)
     return Claim(
         job.id, job.kind, job.queue, job.tenant, job.attempts, job.attempts_max, job.payload, job.created_at,
-        job.worker or "", int(item["fence"]["N"]),
+        job.worker or "", int(item["fence"]["N"]), (job.started_at or job.run_at) - job.run_at,
     )  # fmt: skip
 
 

@@ -16,10 +16,11 @@ from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from golive.errors import UsageError
 from golive.jobs.machine import State
-from golive.jobs.model import Job, JobId, Pause, Pruned, Schedule
+from golive.jobs.model import BEAT_KEPT_SECONDS, Job, JobId, Pause, Pruned, Schedule, WorkerBeat
 from golive.jobs.split import Split
 from golive.jobs.stores.dynamodb_items import (
     CONTROL,
@@ -44,6 +45,7 @@ STRIPES = 16
 PRIORITIES_MAX = 16
 
 _decode_split = msgspec.json.Decoder(Split).decode
+_decode_beat = msgspec.json.Decoder(WorkerBeat).decode
 _decode_pause = msgspec.json.Decoder(Pause).decode
 
 
@@ -180,6 +182,32 @@ class DynamoUpkeep:
             runs, seconds = counted.get(key, (0, 0.0))
             counted[key] = (runs + int(item["runs"]["N"]), seconds + float(item["seconds"]["N"]))
         return tallies((*key, *counts) for key, counts in counted.items())
+
+    async def beat(self, beat: WorkerBeat) -> None:
+        """See the port."""
+        now = self._clock()
+        fields = {"said": msgspec.json.encode(beat).decode(), "at": now, "s": "worker"}
+        await self._table.update(update({"pk": value(f"worker#{beat.name}")}, "", {}, put=fields))
+        for each in await self._beats():
+            if float(each["at"]["N"]) < now - BEAT_KEPT_SECONDS:
+                await self._table.delete({"pk": each["pk"]})
+
+    async def leave(self, worker: str) -> None:
+        """See the port."""
+        await self._table.delete({"pk": value(f"worker#{worker}")})
+
+    async def workers(self) -> list[WorkerBeat]:
+        """See the port."""
+        now = self._clock()
+        found = [
+            replace(_decode_beat(each["said"]["S"]), age_seconds=now - float(each["at"]["N"]))
+            for each in await self._beats()
+        ]
+        return sorted(found, key=lambda each: each.name)
+
+    async def _beats(self) -> list[Item]:
+        keys = [{"pk": item["pk"]} async for item in self._table.query(SEEN, "#s = :s", {"s": "worker"})]
+        return [item for item in await self._table.get_all(keys) if "said" in item]
 
     async def schedules(self) -> list[Schedule]:
         """See the port."""

@@ -17,6 +17,7 @@ from golive.errors import UsageError
 from golive.jobs.limits import NO_LIMITS, Due, choose
 from golive.jobs.machine import TRANSITIONS, Event, State, after_expiry, move, unless_cancelled
 from golive.jobs.model import (
+    BEAT_KEPT_SECONDS,
     Claim,
     Demand,
     Failure,
@@ -31,6 +32,8 @@ from golive.jobs.model import (
     Settlement,
     Submission,
     Waiting,
+    WorkerBeat,
+    pending,
 )
 from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split, may_claim
@@ -63,6 +66,7 @@ class MemoryStore:
         self._runs: dict[tuple[str, str, str, int], tuple[int, float]] = {}
         self._costs: Counter[tuple[str, str]] = Counter()
         self._paused: dict[str, Pause] = {}
+        self._beats: dict[str, tuple[float, WorkerBeat]] = {}
         self._schedules: dict[str, Schedule] = {}
         self._full_at: dict[str, float] = {}
         self._announced: dict[JobId, float | None] = {}
@@ -244,6 +248,24 @@ class MemoryStore:
         for wake in tuple(self._listeners):
             wake()
 
+    async def beat(self, beat: WorkerBeat) -> None:
+        """See the port."""
+        with self._lock:
+            now = self._clock()
+            self._beats = {name: kept for name, kept in self._beats.items() if kept[0] >= now - BEAT_KEPT_SECONDS}
+            self._beats[beat.name] = (now, beat)
+
+    async def leave(self, worker: str) -> None:
+        """See the port."""
+        with self._lock:
+            self._beats.pop(worker, None)
+
+    async def workers(self) -> list[WorkerBeat]:
+        """See the port."""
+        with self._lock:
+            now = self._clock()
+            return [replace(beat, age_seconds=now - at) for _, (at, beat) in sorted(self._beats.items())]
+
     async def schedules(self) -> list[Schedule]:
         """See the port."""
         return [self._schedules[name] for name in sorted(self._schedules)]
@@ -317,12 +339,7 @@ class MemoryStore:
         earlier = (self._keys.get(key) if key else None) or (new.id if new.id in self._jobs else None)
         if earlier:
             return Submission(self._jobs[earlier], created=False)
-        now = self._clock()
-        job = Job(
-            new.id, new.kind, new.queue, new.tenant, State.PENDING, new.priority,
-            now if new.run_at is None else new.run_at, 0, new.attempts_max, new.payload, now,
-            new.idempotency_key, new.fingerprint, webhook=new.webhook,
-        )  # fmt: skip
+        job = pending(new, self._clock())
         self._jobs[new.id] = job
         if key:
             self._keys[key] = new.id
@@ -347,6 +364,7 @@ class MemoryStore:
             job.created_at,
             worker,
             fence,
+            now - job.run_at,
         )
 
     def _holds(self, claim: Claim | Settlement) -> bool:

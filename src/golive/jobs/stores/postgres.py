@@ -39,6 +39,7 @@ from golive.jobs.model import (
     Settlement,
     Submission,
     Waiting,
+    WorkerBeat,
     pending,
 )
 from golive.jobs.ports import StoreCapability
@@ -251,6 +252,18 @@ class PostgresStore:
         await self._sql.upkeep.set_paused(partial(self._fetch, "settle"), queue, reason)
         self._ring()
 
+    async def beat(self, beat: WorkerBeat) -> None:
+        """See the port."""
+        await self._sql.upkeep.beat(partial(self._fetch, "quick"), beat)
+
+    async def leave(self, worker: str) -> None:
+        """See the port."""
+        await self._sql.upkeep.leave(partial(self._fetch, "quick"), worker)
+
+    async def workers(self) -> list[WorkerBeat]:
+        """See the port."""
+        return await self._sql.upkeep.workers(partial(self._fetch, "read"))
+
     async def schedules(self) -> list[Schedule]:
         """See the port."""
         return await self._sql.upkeep.schedules(partial(self._fetch, "read"))
@@ -417,8 +430,8 @@ def _take(identity: tuple[str, int], accepted: set[tuple[str, int]]) -> bool:
 
 
 def _claim(row: Any, worker: str) -> Claim:
-    _, _, id_, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence = row
-    return Claim(JobId(id_), kind, queue, tenant, attempts, attempts_max, payload, created_at, worker, fence)
+    _, _, id_, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence, waited = row
+    return Claim(JobId(id_), kind, queue, tenant, attempts, attempts_max, payload, created_at, worker, fence, waited)
 
 
 def _job(row: Any) -> Job:

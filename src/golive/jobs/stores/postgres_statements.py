@@ -117,7 +117,7 @@ _TAKE = """
         started_at = now(), lease_until = now() + make_interval(secs => $lease)
     from chosen where job.id = chosen.id
     returning priority, run_at, job.id::text, kind, queue, tenant, attempts, attempts_max, payload,
-              extract(epoch from created_at)::float8, fence
+              extract(epoch from created_at)::float8, fence, extract(epoch from now() - run_at)::float8
 """
 
 _CLAIM = """

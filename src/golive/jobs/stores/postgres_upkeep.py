@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from golive.jobs.machine import State
-from golive.jobs.model import Job, JobId, Pause, Pruned, Schedule, id_at
+from golive.jobs.model import BEAT_KEPT_SECONDS, Job, JobId, Pause, Pruned, Schedule, WorkerBeat, id_at
 
 HOOKS = """
     alter table $table add column webhook text, add column announced_at timestamptz;
@@ -42,6 +43,7 @@ _AGED = """
 """
 
 _decode_pause = msgspec.json.Decoder(Pause).decode
+_decode_beat = msgspec.json.Decoder(WorkerBeat).decode
 _decode_schedule = msgspec.json.Decoder(Schedule).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +61,18 @@ class Upkeep:
             "on conflict (name) do update set value = excluded.value"
         )
         self._unpause = sql("delete from $table_control where name = 'pause:' || $1::text")
+        self._beat = sql(
+            "with gone as (delete from $table_control where starts_with(name, 'worker:') "
+            "and name <> 'worker:' || $1::text "
+            "and (value->>'at')::float8 < extract(epoch from now())::float8 - $3::float8) "
+            "insert into $table_control select 'worker:' || $1::text, $2::text::jsonb || jsonb_build_object('at', "
+            "extract(epoch from now())::float8) on conflict (name) do update set value = excluded.value"
+        )
+        self._leave = sql("delete from $table_control where name = 'worker:' || $1::text")
+        self._workers = sql(
+            "select value::text, extract(epoch from now())::float8 - (value->>'at')::float8 from $table_control "
+            "where starts_with(name, 'worker:') order by name"
+        )
         self._schedules = sql("select value::text from $table_control where starts_with(name, 'cron:') order by name")
         self.advance = sql(
             "insert into $table_control as known values ('cron:' || $1::text, $2::text::jsonb) on conflict (name) "
@@ -90,6 +104,18 @@ class Upkeep:
     async def set_paused(self, run: Run, queue: str, reason: str | None) -> None:
         """See the port."""
         await (run(self._unpause, queue) if reason is None else run(self._pause, queue, reason))
+
+    async def beat(self, run: Run, beat: WorkerBeat) -> None:
+        """See the port."""
+        await run(self._beat, beat.name, _encode(beat).decode(), BEAT_KEPT_SECONDS)
+
+    async def leave(self, run: Run, worker: str) -> None:
+        """See the port."""
+        await run(self._leave, worker)
+
+    async def workers(self, run: Run) -> list[WorkerBeat]:
+        """See the port."""
+        return [replace(_decode_beat(text), age_seconds=age) for text, age in await run(self._workers)]
 
     async def schedules(self, run: Run) -> list[Schedule]:
         """See the port."""

@@ -33,6 +33,7 @@ from golive.jobs.model import (
     Settlement,
     Submission,
     Waiting,
+    WorkerBeat,
 )
 from golive.jobs.ports import StoreCapability
 from golive.jobs.split import Split, bucket
@@ -173,6 +174,18 @@ class SqliteStore:
     async def set_paused(self, queue: str, reason: str | None) -> None:
         """See the port."""
         await self._write(partial(self._sql.upkeep.set_paused, queue=queue, reason=reason, now=self._clock()))
+
+    async def beat(self, beat: WorkerBeat) -> None:
+        """See the port."""
+        await self._write(partial(self._sql.upkeep.beat, beat=beat, now=self._clock()), durable=False)
+
+    async def leave(self, worker: str) -> None:
+        """See the port."""
+        await self._write(partial(self._sql.upkeep.leave, worker=worker), durable=False)
+
+    async def workers(self) -> list[WorkerBeat]:
+        """See the port."""
+        return await self._read(partial(self._sql.upkeep.workers, now=self._clock()))
 
     async def schedules(self) -> list[Schedule]:
         """See the port."""

@@ -31,8 +31,9 @@ _ROW = "(?, ?, ?, ?, 'pending', ?, ?, ?, ?, ?, ?, ?, ?)"
 #: ``json_array`` would round the instants; 17 digits give the same float back.
 _CHOSEN = (
     "select json_group_array(json_array(id, kind, queue, tenant, attempts + 1, attempts_max, payload, "
-    "printf('%!.17g', created_at), fence + 1)) from (select job.* from ($due) as due cross join $table as job "
-    "on job.id = due.id order by due.priority, due.run_at, due.id)"
+    "printf('%!.17g', created_at), fence + 1, printf('%!.17g', run_at))) from ("
+    "select job.* from ($due) as due cross join $table as job on job.id = due.id "
+    "order by due.priority, due.run_at, due.id)"
 )
 _TAKEN = (
     "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, lease_until = ?, "
@@ -51,7 +52,7 @@ _SUCCEEDED = (
     "and +$table.state = 'running'"
 ).replace("$ended", _ENDED)
 
-_decode_claims = msgspec.json.Decoder(list[tuple[str, str, str, str, int, int, str, str, int]]).decode
+_decode_claims = msgspec.json.Decoder(list[tuple[str, str, str, str, int, int, str, str, int, str]]).decode
 _decode_accepted = msgspec.json.Decoder(list[tuple[int, str, str]]).decode
 
 #: What is counted for one success: (version, kind, place in the batch).
@@ -88,9 +89,10 @@ class Batches:
         """The jobs *due* finds (a query for id, priority and run_at, with *wanted* as its values), now *worker*'s."""
         found = connection.execute(self._sql(_CHOSEN.replace("$due", due)), wanted).fetchone()[0]
         claims = [
-            Claim(JobId(id_), kind, queue, tenant, attempts, most, payload.encode(), float(created_at), worker, fence)
-            for id_, kind, queue, tenant, attempts, most, payload, created_at, fence in _decode_claims(found)
-        ]
+            Claim(JobId(id_), kind, queue, tenant, attempts, most, payload.encode(), float(created_at), worker, fence,
+                  now - float(run_at))
+            for id_, kind, queue, tenant, attempts, most, payload, created_at, fence, run_at in _decode_claims(found)
+        ]  # fmt: skip
         for start, size in _chunks(len(claims)):
             ids = [claim.id for claim in claims[start : start + size]]
             connection.execute(self._taken[size], (worker, lease_until, version, now, *ids))

@@ -140,7 +140,7 @@ class Statements:
             "update $table set state = 'running', attempts = attempts + 1, fence = fence + 1, worker = ?, "
             "lease_until = ?, version = ?, started_at = ? where id = ? and state = 'pending' and run_at <= ? "
             "and 'pause:' || queue not in (select name from $table_control) "
-            "returning id, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence"
+            "returning id, kind, queue, tenant, attempts, attempts_max, payload, created_at, fence, run_at"
         )
         self._overdue = self._sql(
             "select id, kind, queue, tenant, run_at from $table where state = 'pending' and queue = ? and kind = ? "
@@ -240,10 +240,9 @@ class Statements:
                 continue
             row = connection.execute(self._claim_job, (worker, lease_until, version, now, job, now)).fetchone()
             if row:
-                id_, kind, queue, tenant, attempts, most, payload, created_at, fence = row
-                claims.append(
-                    Claim(id_, kind, queue, tenant, attempts, most, payload.encode(), created_at, worker, fence)
-                )
+                id_, kind, queue, tenant, attempts, most, payload, created_at, fence, run_at = row
+                held = (payload.encode(), created_at, worker, fence, now - run_at)
+                claims.append(Claim(id_, kind, queue, tenant, attempts, most, *held))
         return claims
 
     def overdue(self, connection: Connection, *, demands: Sequence[Demand], before: float) -> list[Waiting]:

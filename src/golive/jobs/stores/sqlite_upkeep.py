@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from golive.db.sqlite import Connection
 from golive.jobs.machine import State
-from golive.jobs.model import Job, JobId, Pause, Pruned, Schedule, id_at
+from golive.jobs.model import BEAT_KEPT_SECONDS, Job, JobId, Pause, Pruned, Schedule, WorkerBeat, id_at
 
 HOOKS = """
     alter table $table add column webhook text;
@@ -31,6 +32,7 @@ COSTS = """
 """
 
 _decode_pause = msgspec.json.Decoder(Pause).decode
+_decode_beat = msgspec.json.Decoder(WorkerBeat).decode
 _decode_schedule = msgspec.json.Decoder(Schedule).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -42,6 +44,10 @@ class Upkeep:
         self._paused = sql("select value from $table_control where name >= 'pause:' and name < 'pause;' order by name")
         self._set = sql("insert or replace into $table_control values (?, ?)")
         self._unset = sql("delete from $table_control where name = ?")
+        beats, at = "from $table_control where name >= 'worker:' and name < 'worker;'", "json_extract(value, '$.at')"
+        self._beats = sql(f"select value, {at} {beats} order by name")
+        self._forget = sql(f"delete {beats} and {at} < ?")
+        self._beat = sql("insert or replace into $table_control values ('worker:' || ?, json_set(?, '$.at', ?))")
         self._schedules = sql("select value from $table_control where name >= 'cron:' and name < 'cron;' order by name")
         self._one = sql("select value from $table_control where name = ?")
         self._aged = sql("select id, state, finished_at from $table where id > ? and id < ? order by id limit ?")
@@ -68,6 +74,19 @@ class Upkeep:
             connection.execute(self._unset, (f"pause:{queue}",))
         else:
             connection.execute(self._set, (f"pause:{queue}", _encode(Pause(queue, now, reason)).decode()))
+
+    def beat(self, connection: Connection, *, beat: WorkerBeat, now: float) -> None:
+        """See the port."""
+        connection.execute(self._forget, (now - BEAT_KEPT_SECONDS,))
+        connection.execute(self._beat, (beat.name, _encode(beat).decode(), now))
+
+    def leave(self, connection: Connection, *, worker: str) -> None:
+        """See the port."""
+        connection.execute(self._unset, (f"worker:{worker}",))
+
+    def workers(self, connection: Connection, *, now: float) -> list[WorkerBeat]:
+        """See the port."""
+        return [replace(_decode_beat(value), age_seconds=now - at) for value, at in connection.execute(self._beats)]
 
     def schedules(self, connection: Connection) -> list[Schedule]:
         """See the port."""
