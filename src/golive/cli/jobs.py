@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from golive.cli.jobs_queues import pause, resume, schedules, split, stats, versions, workers
+from golive.cli.jobs_queues import pause, preflight, resume, schedules, split, stats, versions, workers
 from golive.cli.jobs_store import ask, output_option
 from golive.errors import ExitCode, UsageError
 from golive.jobs.app import Jobs
@@ -193,7 +193,7 @@ def wait(settings: JobsSettings, job_id: str, timeout: float, output: str) -> in
     return ExitCode.OK if job.state is State.SUCCEEDED else ExitCode.NO_GO
 
 
-for _each in (stats, workers, pause, resume, schedules, split, versions):
+for _each in (stats, workers, pause, resume, schedules, split, versions, preflight):
     command.add_command(_each)
 
 

@@ -11,10 +11,13 @@ import click
 import msgspec
 
 from golive.cli.jobs_store import ask, output_option
-from golive.errors import UsageError
+from golive.errors import ExitCode, UsageError
 from golive.jobs.app import Jobs
+from golive.jobs.find import find_jobs
 from golive.jobs.machine import State
 from golive.jobs.model import BEAT_LATE_SECONDS, Schedule, WorkerBeat
+from golive.jobs.preflight import Readable
+from golive.jobs.preflight import preflight as waiting
 from golive.jobs.settings import JobsSettings
 from golive.jobs.split import Split
 from golive.jobs.tally import BOUNDS_SECONDS
@@ -129,6 +132,40 @@ def _worker(each: WorkerBeat) -> dict[str, Any]:
         "started_at": format_instant(datetime.fromtimestamp(each.started_at, UTC)),
         "age_seconds": round(each.age_seconds, 3),
     }  # fmt: skip
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:NAME")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="Newest jobs to look at."
+)
+@output_option
+@click.pass_context
+def preflight(context: click.Context, target: str, limit: int, output: str) -> None:
+    """
+    Before a new version works: can its handlers read what waits? Nothing is run or changed.
+
+    MODULE:NAME is the new version's golive.Jobs, or the app that serves its routes. Exit code 3 if there are jobs it
+    cannot read or has no handler for.
+    """
+    application = find_jobs(target)
+    found = ask(context.obj, lambda jobs: waiting(jobs.store, application.handlers, limit))
+    if output == "json":
+        click.echo(msgspec.json.encode([{**msgspec.to_builtins(each), "ready": each.ready} for each in found]).decode())
+    else:
+        for each in found:
+            click.echo(f"{each.kind:<24} {_said(each)}")
+        if not found:
+            click.echo("nothing waits")
+    context.exit(ExitCode.OK if all(each.ready for each in found) else ExitCode.NO_GO)
+
+
+def _said(each: Readable) -> str:
+    if not each.known:
+        return f"{each.jobs} wait, and this version has no handler for them"
+    if each.unreadable:
+        return f"{each.unreadable} of {each.jobs} cannot be read, the newest is {each.first}: {_quoted(each.reason)}"
+    return f"{each.jobs} of {each.jobs} can be read"
 
 
 #: A schedule whose next time has passed for longer than this is nobody's any more.
