@@ -27,6 +27,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
 .PHONY: prove-simulator
 .PHONY: bench-controller
 .PHONY: backlog
+.PHONY: bench-pruning
 .PHONY: fuzz-http
 .PHONY: schemathesis
 
@@ -77,6 +78,9 @@ power-cuts: .venv/dev.stamp  ## Thirty power cuts of SQLite and of PostgreSQL; n
 
 backlog: .venv/dev.stamp  ## Claims and lists with a million pending jobs beside an almost empty table (about ten minutes)
 	GOLIVE_BACKLOG=1000000 $(BIN)/python -m pytest -s tests/jobs/test_jobs_backlog.py -k million
+
+bench-pruning: .venv/dev.stamp  ## Pruning a million of two million finished jobs: pace, claims in between, size (some minutes; FINISHED=n)
+	$(BIN)/python benchmarks/prune_jobs.py
 
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py

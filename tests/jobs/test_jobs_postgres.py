@@ -15,6 +15,8 @@ from golive.db import postgres
 from golive.db.postgres import Line, place
 from golive.errors import StateError, UnavailableError, UsageError
 from golive.jobs import Jobs, JobsSettings, State
+from golive.jobs.limits import Bucket, Limits
+from golive.jobs.model import Demand
 from golive.jobs.ports import JobStore
 from golive.jobs.stores import postgres_upkeep
 from golive.jobs.stores.postgres import PostgresStore
@@ -185,6 +187,30 @@ async def test_a_step_of_the_schema_may_take_longer_than_a_statement(url: str, m
     await postgres.migrate(line, ["select pg_sleep(1)", "create table it (n int)"], "test")
     await line.run(lambda connection: connection.execute("insert into it values (1)"))
     await line.close()
+
+
+async def test_a_claim_under_limits_asks_four_times(url: str) -> None:
+    """The lock, the state, the due jobs and the claim, inside one transaction; a rate writes its bucket besides."""
+    asked: list[str] = []
+
+    class Counting:
+        def __init__(self, connection: asyncpg.Connection) -> None:
+            self.transaction, self._connection = connection.transaction, connection
+
+        def __getattr__(self, name: str) -> object:
+            asked.append(name)
+            return getattr(self._connection, name)
+
+    store, connection = PostgresStore(url), await asyncpg.connect(url)
+    await store.open()
+    await store.submit([new_job(tenant="t") for _ in range(3)])
+    for limits, times in ((Limits(running_max=2), 4), (Limits(running_max=3, bucket=Bucket("b", 1.0, 1)), 5)):
+        asked.clear()
+        demands = [Demand("default", "report", 5, limits)]
+        rows = await store._sql.limited.claim(Counting(connection), demands, 5, "w", 60.0, None)
+        assert (bool(rows), len(asked)) == (True, times)
+    await connection.close()
+    await store.close()
 
 
 async def test_a_backend_killed_9_loses_no_acknowledged_job(url: str) -> None:

@@ -31,6 +31,8 @@ _NEXT_TENANT = (
 )
 
 _decode_split = msgspec.json.Decoder(Split).decode
+_decode_rules = msgspec.json.Decoder(list[tuple[str, str]]).decode
+_decode_busy = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
 
 
 class LimitedClaims:
@@ -46,11 +48,12 @@ class LimitedClaims:
     def __init__(self, sql: Callable[[str], str], bucket: str, take: str) -> None:
         mine = _MINE.replace("$bucket", bucket.replace("$salt", "$3::text").replace("id::text", "job.id::text"))
         self._lock = sql("select pg_advisory_xact_lock(hashtext('$table_limits'))")
-        self._now = "select extract(epoch from clock_timestamp())::float8"
-        self._running = sql("select queue, tenant, count(*) from $table where state = 'running' group by 1, 2")
-        self._rules = sql(
-            "select name, value::text from $table_control where name = 'split' or starts_with(name, 'pause:') "
-            "or starts_with(name, 'bucket:')"
+        self._state = sql(
+            "select (select json_agg(json_build_array(name, value::text)) from $table_control where name = 'split' "
+            "or starts_with(name, 'pause:') or starts_with(name, 'bucket:'))::text, "
+            "(select json_agg(json_build_array(queue, tenant, jobs)) from (select queue, tenant, count(*) as jobs "
+            "from $table where state = 'running' group by 1, 2) as busy)::text, "
+            "extract(epoch from clock_timestamp())::float8"
         )
         self._set_full_at = sql(
             "insert into $table_control select 'bucket:' || name, to_jsonb(full_at) "
@@ -81,23 +84,25 @@ class LimitedClaims:
         """The rows of a claim, as the statement without limits returns them."""
         async with connection.transaction():
             await connection.execute(self._lock)
-            rules = dict(await connection.fetch(self._rules))
+            rows = await connection.fetch(self._state)  # after the lock: what a statement sees is as old as its start
+            said, busy, now = rows[0]
+            rules = dict(_decode_rules(said)) if said else {}
             split = _decode_split(rules["split"]) if "split" in rules else None
             demands = [each for each in demands if f"pause:{each.queue}" not in rules]
             if not demands or shut_out(split, version):
                 return []
             rule = (split.salt, split.share_basis_points, version == split.candidate) if split else (None, 0, False)
             due = [job for each in demands for job in await self._due(connection, each, limit, rule)]
-            running = {(queue, tenant): count for queue, tenant, count in await connection.fetch(self._running)}
+            running = {(queue, tenant): count for queue, tenant, count in (_decode_busy(busy) if busy else ())}
             full_at = {name[7:]: float(value) for name, value in rules.items() if name.startswith("bucket:")}
             wanted = {(each.queue, each.kind): (each.limit, each.limits or NO_LIMITS) for each in demands}
-            choice = choose(limit, due, wanted, running, full_at, await connection.fetchval(self._now))
+            choice = choose(limit, due, wanted, running, full_at, now)
             if choice.full_at:
                 await connection.execute(self._set_full_at, list(choice.full_at), list(choice.full_at.values()))
             if not choice.ids:
                 return []
-            rows: list[Any] = await connection.fetch(self._take, choice.ids, worker, version, lease_seconds)
-            return rows
+            taken: list[Any] = await connection.fetch(self._take, choice.ids, worker, version, lease_seconds)
+            return taken
 
     async def _due(self, connection: Any, demand: Demand, limit: int, rule: tuple[Any, ...]) -> list[Due]:
         limits, most = demand.limits or Limits(), min(limit, demand.limit)
