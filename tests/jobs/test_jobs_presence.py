@@ -149,7 +149,7 @@ def test_golive_jobs_workers_shows_them(
     assert "host-1-new" in new
     assert "working" in new
     assert "3/4 slots" in new
-    assert "picks up within 0.002 s" in new
+    assert "half picked up within 0.002 s" in new
     assert "silent" in old
     assert app_for({"jobs": ""}, ["jobs", "workers", "-o", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)

@@ -106,7 +106,9 @@ def workers(settings: JobsSettings, output: str) -> None:
         return
     for each in found:
         shown = _worker(each)
-        waits = "" if shown["waited_p50_seconds"] is None else f"  picks up within {shown['waited_p50_seconds']:g} s"
+        waits = (
+            "" if shown["waited_p50_seconds"] is None else f"  half picked up within {shown['waited_p50_seconds']:g} s"
+        )
         click.echo(
             f"{each.name:<32} {each.version or '-':<12} {shown['state']:<9} {each.running}/{each.slots} slots "
             f"{each.runs:>8} runs  {','.join(each.queues)}  {each.age_seconds:.0f} s ago{waits}"
