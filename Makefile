@@ -30,6 +30,7 @@ INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -q --require-
 .PHONY: bench-pruning
 .PHONY: fuzz-http
 .PHONY: schemathesis
+.PHONY: bench-scrape
 
 demo: .venv/demo.stamp  ## A good release, a killed controller, a bad release: all of golive in about a minute
 	$(BIN)/golive demo
@@ -57,6 +58,9 @@ bench-chassis: .venv/dev.stamp .venv/bench-chassis.stamp  ## The chassis beside 
 
 bench-chassis-layers: .venv/dev.stamp  ## What each concern of the chassis costs alone, in microseconds of CPU, without a network (two minutes)
 	$(BIN)/python benchmarks/chassis_layers.py
+
+bench-scrape: .venv/dev.stamp  ## What a scrape of 5,000 series costs four workers of which twenty were killed (a minute)
+	$(BIN)/python benchmarks/fleet_scrape.py --hold
 
 prove-once: .venv/dev.stamp  ## Ten thousand rounds of five equal requests on four processes, one killed every hundred (ten minutes)
 	$(BIN)/python benchmarks/ingest_rounds.py

@@ -14,6 +14,7 @@ import pytest
 from fastapi import BackgroundTasks, FastAPI
 
 from golive import Chassis
+from golive.chassis import ChassisSettings
 from golive.chassis.log import LogSink, encode
 from golive.chassis.requestid import request_id
 
@@ -192,6 +193,22 @@ async def test_a_websocket_is_counted_and_refused_while_draining(keep_log):
     assert held == [1]
     assert chassis.lifecycle.in_flight == 0
     assert sent == [{"type": "websocket.close", "code": 1012, "reason": "service restart"}]
+
+
+async def test_paths_that_only_begin_like_an_allowed_one_are_refused_while_draining(call):
+    """``/statusx`` is not ``/status``, and ``/livezx`` is no probe."""
+    chassis = Chassis(ChassisSettings(access_log=False, drain_allow=("/status",)))
+
+    async def ok(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    app = chassis.wrap(ok)
+    chassis.lifecycle.drain()
+    statuses = [
+        (await call(app, path=path)).status for path in ("/status", "/statusx", "/status/x", "/livez", "/livezx")
+    ]
+    assert statuses == [200, 503, 503, 200, 503]
 
 
 async def test_l2_a_path_cannot_forge_a_log_line(call, keep_log):

@@ -98,6 +98,15 @@ def test_m7_a_worker_that_is_killed_is_replaced_and_no_counter_goes_back(fleet, 
     assert [line["code"] for line in fleet.log("worker_ended")] == [-9] * len(fleet.log("worker_ended"))
 
 
+def test_m7_a_scrape_of_five_thousand_series_costs_no_loop_a_tenth_of_a_second_after_restarts():
+    """The short form of `make bench-scrape`: CPU time of the threads the loops run in, whoever else is busy."""
+    script = Path(__file__).parents[2] / "benchmarks" / "fleet_scrape.py"
+    short = ["--workers", "2", "--restarts", "2", "--scrapes", "3", "--lines-only", "--hold"]
+    told = subprocess.run([sys.executable, str(script), *short], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "2 workers, 2 killed, 5," in told.stdout
+
+
 def test_a_stuck_worker_does_not_hold_up_a_scrape(fleet, eventually):
     """Its last numbers are shown."""
     eventually(lambda: all_serve(fleet), "three workers serve")

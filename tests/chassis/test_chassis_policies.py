@@ -165,6 +165,25 @@ async def test_a_plain_route_inside_a_router_is_measured_by_its_template(app: An
     assert 'route="/api/{tenant}/v1/plain",status="200"' in text
 
 
+async def test_a_route_that_another_hides_is_named_when_serving_begins(chassis: Chassis, keep_log: Any):
+    """The trap of ``/blocks/{id}`` before ``/blocks/async``; what only overlaps is not meant."""
+    lines, app, router = keep_log(chassis), FastAPI(openapi_url=None), APIRouter(prefix="/blocks")
+    for path in ("/{block}", "/async", "/{block}/parts/{part:int}", "/{block}/parts/all", "/{block}/parts/{name}"):
+        router.add_api_route(path, lambda: None)
+    app.include_router(router, prefix="/api")
+    app.add_api_route("/api/blocks/async", lambda: None, methods=["POST"])
+    inbox = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Any:
+        return inbox.pop(0)
+
+    async def send(message: Any) -> None: ...
+
+    await chassis.wrap(app)({"type": "lifespan", "state": {}}, receive, send)
+    (line,) = [line for line in lines if line["event"] == "routes_shadowed"]
+    assert line["routes"] == ["GET /api/blocks/async is hidden by /api/blocks/{block}. Declare it first."]
+
+
 def test_what_runs_once_is_known_before_the_first_request(chassis: Chassis):
     """Several workers and a store in memory are refused for routes in routers too."""
     router = APIRouter()

@@ -259,6 +259,26 @@ async def test_the_database_says_what_it_is_and_how_full_the_pool_and_never_wher
     assert not any(part in answer.body.decode() for part in ("://", "host", "user", str(postgres_url)))
 
 
+async def test_an_idle_connection_is_closed_after_its_time_and_the_pool_shrinks_to_its_least(
+    service, wait_until, postgres_url
+):
+    """``PG_MIN=0`` leaves none; with one to keep it stays."""
+    gone = service(db_idle_timeout=timedelta(milliseconds=200), db_pool_min=0, service="gone")
+    kept = service(db_idle_timeout=timedelta(milliseconds=200), db_pool_min=1, service="kept")
+    for shop in (gone, kept):
+        async with shop.pool.acquire() as one, shop.pool.acquire() as two:
+            assert await one.fetchval("select 1") == await two.fetchval("select 1")
+
+    def connected() -> list[tuple[str, int]]:
+        with psycopg.connect(postgres_url) as connection:
+            asked = (
+                "select application_name, count(*) from pg_stat_activity where application_name = any(%s) group by 1"
+            )
+            return connection.execute(asked, [["gone", "kept"]]).fetchall()
+
+    await wait_until(connected, [("kept", 1)])
+
+
 def test_a_pool_without_a_database_names_the_variable_and_one_name_is_one_pool():
     """At import; the URL is shown nowhere."""
     with pytest.raises(ConfigError, match="DATABASE_URL"):

@@ -35,6 +35,7 @@ from golive.chassis.process import register_process_metrics
 from golive.chassis.ratelimit import RateLimits
 from golive.chassis.report import report, warnings_of
 from golive.chassis.routerules import RouteRules
+from golive.chassis.routes import hidden_routes
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.storechecks import StoreChecks
 from golive.chassis.stores.choice import open_store
@@ -255,8 +256,12 @@ class Chassis(RouteRules):
         """Pass the lifespan on to *app*; serving begins when it has started and the background work ends with it."""
 
         async def observed(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete" and not self.booted_by_server:
-                self.begin_serving()  # a server of ours does it when it has its signal handlers back
+            if message["type"] == "lifespan.startup.complete":
+                hidden = hidden_routes(app)
+                if hidden:
+                    self.log.event("routes_shadowed", level="warning", routes=hidden[:20])
+                if not self.booted_by_server:
+                    self.begin_serving()  # a server of ours does it when it has its signal handlers back
             elif message["type"] == "lifespan.startup.failed":
                 self.lifecycle.fail("lifespan", "startup failed")
             await send(message)

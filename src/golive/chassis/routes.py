@@ -153,6 +153,34 @@ def _regex(template: str) -> str:
     return _PARAMETER.sub(lambda found: ".*" if found[1] else "[^/]+", re.escape(template))
 
 
+def hidden_routes(app: object) -> list[str]:
+    """
+    Routes nobody can reach, because one before them takes all their paths: ``/blocks/async`` after ``/blocks/{id}``.
+    """
+    seen: list[Leaf] = []
+    hidden = []
+    for leaf in RouteTable(app).leaves:
+        for before in seen:
+            methods = leaf.methods & before.methods
+            if methods and _takes_all(before, leaf):
+                named = ",".join(sorted(methods - {"HEAD"})) or "HEAD"
+                hidden.append(f"{named} {leaf.template} is hidden by {before.template}. Declare it first.")
+                break
+        seen.append(leaf)
+    return hidden
+
+
+def _takes_all(before: Leaf, leaf: Leaf) -> bool:
+    """Whether every path of *leaf* is one of *before*, tried with values that a parameter of any kind takes."""
+    if before.pattern is None:
+        return before.template == leaf.template
+    if leaf.pattern is None:
+        return before.pattern.match(leaf.template) is not None
+    paths = [re.sub(r"\{[^}]*\}", value, leaf.template) for value in ("1", "zz-9", "1.5", "a/b")]
+    own = [path for path in paths if leaf.pattern.match(path)]
+    return bool(own) and all(before.pattern.match(path) for path in own)
+
+
 def owns(app: object, path: str) -> bool:
     """
     Whether *app* answers GET *path* by a route of its own.

@@ -31,6 +31,16 @@ def test_t1_without_an_id_there_is_one_everywhere(served, eventually):
     assert problem.json()["request_id"] == problem.headers["x-request-id"]
 
 
+def test_times_in_the_log_have_three_decimals(served, eventually):
+    """A request that takes less than a millisecond is not 0."""
+    for _ in range(20):
+        served.get("/plain", "x-request-id: timed\r\n")
+    lines = eventually(lambda: [x for x in served.log("request") if x["request_id"] == "timed"][19:], "twenty lines")
+    assert lines
+    times = [line["duration_ms"] for line in served.log("request") if line["request_id"] == "timed"]
+    assert any(round(time, 2) != time for time in times), times
+
+
 def test_t2_a_well_formed_id_is_kept(served):
     """The caller's is the one to search for."""
     answer = served.get("/plain", "x-request-id: order-7.a_B\r\n")
