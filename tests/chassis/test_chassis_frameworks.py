@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+from typing import Any
+
 import pytest
-from litestar import Litestar, get, post
+from litestar import Controller, Litestar, Response, Router, WebSocket, get, post, websocket
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -95,3 +99,90 @@ async def test_rules_names_errors_and_own_paths_work_in_every_framework(call, bu
     assert [b"the app's" in (await call(app, path=path)).body for path in ("/", "/api/status")] == [True, True]
     assert (await call(app, path="/healthz")).json()["ok"] is True
     chassis.stop_background()
+
+
+def controller(chassis: Chassis, runs: list[str]) -> Litestar:
+    """A Litestar controller behind a router: what its routes promise is on its methods."""
+
+    class Orders(Controller):
+        path = "/orders"
+
+        @post("/{shop:str}", status_code=201)
+        @chassis.idempotent()
+        async def create(self, shop: str, data: dict[str, int]) -> Response[dict[str, Any]]:
+            runs.append(shop)
+            await asyncio.sleep(0.02)
+            return Response({"shop": shop, "run": len(runs)}, headers={"x-own": "1"})
+
+        @post("/ingest")
+        @chassis.idempotent(on_duplicate="204", required=True)
+        async def ingest(self, data: dict[str, int]) -> dict[str, int]:
+            runs.append("ingest")
+            return data
+
+        @get("/files/{rest:path}")
+        @chassis.requires("orders:read")
+        async def files(self, rest: str) -> str:
+            return rest
+
+        @get("/{shop:str}")
+        async def show(self, shop: str) -> str:
+            return shop
+
+        @websocket("/live")
+        @chassis.requires("orders:read")
+        async def live(self, socket: WebSocket) -> None:
+            await socket.accept()
+
+    return Litestar([Router("/api", route_handlers=[Orders])], openapi_config=None)
+
+
+async def test_idempotent_requests_to_a_litestar_controller_run_once(call):
+    """Of five at once one runs; a retry is the same answer; another body is 422; 204 and 400 as elsewhere."""
+    chassis, runs = Chassis(ChassisSettings(access_log=False, jwt_secret=SECRET)), []
+    app = chassis.wrap(controller(chassis, runs))
+
+    async def send(path: str, body: bytes = b'{"a": 1}', key: bytes | None = b"k1") -> Any:
+        head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        return await call(app, "POST", path, headers=[*head, *([(b"idempotency-key", key)] if key else [])], body=body)
+
+    answers = await asyncio.gather(*(send("/api/orders/north") for _ in range(5)))
+    assert sorted(answer.status for answer in answers) == [201, 409, 409, 409, 409]
+    again = await send("/api/orders/north")
+    assert (again.status, again.json(), again.headers["x-own"]) == (201, {"shop": "north", "run": 1}, "1")
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (await send("/api/orders/north", b'{"a": 2}')).status == 422
+    assert (await send("/api/orders/south", key=b"k2")).json()["run"] == 2
+    assert (await send("/api/orders/south", key=None)).json()["run"] == 3
+    assert [(await send("/api/orders/ingest", key=key)).status for key in (b"i1", b"i1", None)] == [201, 204, 400]
+    assert runs == ["north", "south", "south", "ingest"]
+    fault = await send("/api/orders/north", b'{"a": "x"}', b"k3")
+    assert (fault.status, fault.headers["content-type"]) == (400, "application/problem+json")
+
+
+async def test_what_a_litestar_controller_requires_is_required_and_its_names_are_templates(call):
+    """Parameters with slashes and websockets too."""
+    hashed = "ci:" + hashlib.sha256(b"key").hexdigest() + ":orders:read"
+    chassis = Chassis(ChassisSettings(access_log=False, api_key_hashes=(hashed,)))
+    app = chassis.wrap(controller(chassis, []))
+    key = [(b"x-api-key", b"key")]
+    assert (await call(app, path="/api/orders/files/a/b")).status == 401
+    assert (await call(app, path="/api/orders/files/a/b", headers=key)).status == 200
+    assert (await call(app, path="/api/orders/north")).status == 200
+    text = (await call(app, path="/metrics")).body.decode()
+    assert 'route="/api/orders/{shop}",status="200"' in text
+    opened = []
+    for headers in ([], key):
+        said: list[str] = []
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any, said: list[str] = said) -> None:
+            said.append(message["type"])
+
+        scope = {"type": "websocket", "path": "/api/orders/live", "raw_path": b"/api/orders/live", "headers": headers}
+        rest = {"query_string": b"", "root_path": "", "client": ("127.0.0.1", 1), "scheme": "ws", "subprotocols": []}
+        await app({**scope, **rest, "server": ("t", 80), "state": {}, "extensions": {}}, receive, send)
+        opened.append(said[0])
+    assert opened == ["websocket.close", "websocket.accept"]

@@ -120,6 +120,37 @@ def test_golive_serve_holds_the_start_too(start, eventually, tmp_path):
     assert service.wait() == 0
 
 
+def test_sigterm_while_a_check_holds_the_start_ends_the_process_cleanly(start, eventually):
+    """Nobody was served, so nobody is waited for: neither lame duck nor grace; the app's clean-up runs."""
+    service = start(
+        """
+        from contextlib import asynccontextmanager
+        from pathlib import Path
+        from golive import Chassis
+        from starlette.applications import Starlette
+        @asynccontextmanager
+        async def life(app):
+            yield
+            Path("cleaned").touch()
+        chassis = Chassis.from_env()
+        @chassis.check("never", every=0.05, startup=True)
+        def never():
+            return False
+        app = chassis.wrap(Starlette(lifespan=life))
+        """,
+        GOLIVE_CHASSIS_LAME_DUCK="20s",
+        GOLIVE_CHASSIS_GRACE="60s",
+    )
+    eventually(lambda: service.status("/startupz") == 503, "probes answer")
+    eventually(lambda: service.get("/startupz").json().get("phase") == "checks", "the start waits for its check")
+    service.terminate()
+    assert service.wait(15) == 0
+    assert (service.stdout_path.parent / "cleaned").exists()
+    [ended] = service.log("shutdown")
+    assert ended["path"] == "closed"
+    assert service.log("serving") == []
+
+
 async def test_the_usual_paths_answer_and_give_way_to_the_app(call, wait_until):
     """The five documents' health paths, without a line of configuration and without a detail."""
     chassis = Chassis(ChassisSettings(version="v7", database_url="postgresql://app:hunter2@db.internal/shop"))

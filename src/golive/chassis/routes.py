@@ -109,7 +109,7 @@ class RouteTable:
                 self._read_included(route, prefix, depth)
             elif hasattr(route, "endpoint"):
                 self._add(route, prefix)
-            elif hasattr(route, "route_handlers"):
+            elif hasattr(route, "route_handlers") or hasattr(route, "route_handler"):
                 self._read_litestar(route)
             elif hasattr(route, "routes"):
                 self._read(route.routes, prefix + getattr(route, "path", ""), depth + 1)
@@ -128,9 +128,10 @@ class RouteTable:
     def _read_litestar(self, route: Any) -> None:
         """Its table is flat, names the whole path, and finds fixed paths first."""
         pattern = re.compile(_regex(route.path) + r"\Z", re.DOTALL) if "{" in route.path else None
-        for handler in route.route_handlers:
-            leaf = Leaf(route.path, frozenset(getattr(handler, "http_methods", ())), handler.fn, pattern)
-            self.leaves.append(leaf)
+        single = getattr(route, "route_handler", None)  # a websocket, or an ASGI app
+        for handler in [single] if single is not None else route.route_handlers:
+            methods = frozenset(getattr(handler, "http_methods", ())) or frozenset({WEBSOCKET})
+            self.leaves.append(Leaf(route.path, methods, handler.fn, pattern))
         self.leaves.sort(key=lambda leaf: leaf.template.count("{"))
 
     def _add(self, route: Any, prefix: str) -> None:
