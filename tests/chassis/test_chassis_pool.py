@@ -13,7 +13,8 @@ from fastapi import FastAPI
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
-from golive.chassis.pool import budget_fault, shape
+from golive.chassis.pool import budget_fault
+from golive.chassis.slowqueries import shape
 from golive.errors import TryLaterError
 
 pytestmark = pytest.mark.process

@@ -46,12 +46,14 @@ from golive.errors import ConfigError
 from golive.timing import parse_duration
 
 if TYPE_CHECKING:
+    from golive.chassis.engines import WatchedEngine
     from golive.chassis.fleetlink import FleetLink
     from golive.chassis.pool import Pool
     from golive.chassis.sentry import SentrySink
     from golive.chassis.stores.redisbreakers import RedisBreakers
     from golive.chassis.stores.redislink import RedisLink
 
+EngineT = TypeVar("EngineT")
 FunctionT = TypeVar("FunctionT", bound=CheckFunction)
 
 
@@ -84,6 +86,7 @@ class Chassis(RouteRules):
         self._links: dict[str, RedisLink] = {}
         self.breakers: dict[str, Breaker] = {}
         self.pools: dict[str, Pool] = {}
+        self.engines: dict[str, WatchedEngine] = {}
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
@@ -224,6 +227,23 @@ class Chassis(RouteRules):
             wait = self.settings.db_connect_timeout.total_seconds()
             self.check(name, timeout=wait + 1.0)(pool.check)
         return self.pools[name]
+
+    def watch(self, engine: EngineT, *, name: str = "db") -> EngineT:
+        """
+        Measure a SQLAlchemy engine, sync or async, as :meth:`pool` is; see :mod:`golive.chassis.engines`.
+
+        Returns: *engine* itself. A readiness check of that name is registered with it.
+        Raises: ConfigError when SQLAlchemy is missing, or the name is taken.
+        """
+        from golive.chassis.engines import WatchedEngine
+
+        if name in self.pools or name in self.engines:
+            raise ConfigError(
+                f"watch: expected a name that no pool has, got {name!r}. Say name=... for each of several."
+            )
+        watched = self.engines[name] = WatchedEngine(self, engine, name)
+        self.check(name, timeout=self.settings.db_connect_timeout.total_seconds() + 1.0, every=2.0)(watched.check())
+        return engine
 
     def view(self, name: str, *, every: str = "5m", always: bool = False, blocking: bool = False) -> View:
         """

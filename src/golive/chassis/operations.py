@@ -124,7 +124,8 @@ class Operations:
         return alive, report
 
     def _database_checks(self) -> list[Check]:
-        return [check for check in self._chassis.checks if check.name in self._chassis.pools or check.name == "db"]
+        known = {"db", *self._chassis.pools, *self._chassis.engines}
+        return [check for check in self._chassis.checks if check.name in known]
 
     def _database(self) -> Report:
         """Whether the database answers, what it is and how full the pool; never where it is or who we are to it."""

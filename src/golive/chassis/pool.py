@@ -15,8 +15,6 @@ What stays out: SQL. The connections are asyncpg's own.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import sys
 import time
 from collections import deque
@@ -26,6 +24,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from golive.chassis import requestid
+from golive.chassis.slowqueries import SlowQueries
 from golive.errors import ConfigError, TryLaterError
 from golive.redact import redact_text
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
 
 #: How often the pool looks after itself: sizes, connections held too long.
 LOOK_SECONDS = 1.0
-#: Slow statements of one shape logged in a minute; the others are counted.
-SLOW_PER_MINUTE, SHAPES_MAX = 10, 500
 #: What a caller without a connection is told to wait.
 RETRY_AFTER_SECONDS = 1.0
 #: A busy pool whose last statement ended longer ago than this is no sign of a database that works.
@@ -43,10 +40,9 @@ ANSWERED_SECONDS = 15.0
 #: Upper edges in seconds: statements, and waits for a connection.
 EDGES_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\$\$.*?\$\$|(?<![\w$])\d+(?:\.\d+)?", re.DOTALL)
 #: SQLSTATE classes that mean "not now": connection, resources, operator, system.
 _NOT_NOW = ("08", "53", "57", "58")
-_LIMITS = """
+LIMITS = """
 select (select setting::int from pg_settings where name = 'max_connections') as most,
        (select coalesce(sum(setting::int), 0)::int from pg_settings
         where name in ('superuser_reserved_connections', 'reserved_connections')) as reserved
@@ -57,11 +53,6 @@ select (select count(*) from pg_stat_activity where backend_type = 'client backe
        coalesce(has_table_privilege(to_regclass('alembic_version'), 'select'), false) as has_head
 """
 _HEAD = "select string_agg(version_num, ',' order by version_num) from alembic_version"
-
-
-def shape(statement: str) -> str:
-    """*statement* without its values and line breaks: what two calls of one query have in common."""
-    return " ".join(_LITERAL.sub("?", statement[:4000]).split())[:500]
 
 
 def budget_fault(pool_max: int, processes: int, replicas: int, most: int, reserved: int) -> str:
@@ -109,9 +100,8 @@ class Pool:
         self._about: dict[str, Any] = {}
         self._answered_at = float("-inf")
         self._timeouts: deque[BaseException] = deque(maxlen=64)
-        self._shapes: dict[str, int] = {}
-        self._minute = 0
         self._measures = Measures(chassis, name)
+        self._slow = SlowQueries(chassis, name, self._measures.slow)
         self._measures.size_max.set(float(self._settings.db_pool_max), name)
 
     def acquire(self, timeout: float | None = None) -> Checkout:
@@ -275,7 +265,7 @@ class Pool:
 
     async def _compare(self, pool: Any) -> None:
         """The pools of the whole fleet with what the server allows."""
-        row = await pool.fetchrow(_LIMITS)
+        row = await pool.fetchrow(LIMITS)
         settings = self._settings
         self.budget = budget_fault(
             settings.db_pool_max, settings.db_processes, settings.db_replicas, row["most"], row["reserved"]
@@ -295,21 +285,7 @@ class Pool:
         elif isinstance(record.exception, TimeoutError):
             self._timeouts.append(record.exception)
         if record.elapsed >= self._settings.db_slow_query.total_seconds():
-            self._slow(record.query, record.elapsed)
-
-    def _slow(self, statement: str, seconds: float) -> None:
-        self._measures.slow.inc(self.name)
-        text, minute = shape(statement), int(time.monotonic() // 60)
-        if minute != self._minute or len(self._shapes) >= SHAPES_MAX:
-            self._minute, self._shapes = minute, {}
-        self._shapes[text] = self._shapes.get(text, 0) + 1
-        if self._shapes[text] > SLOW_PER_MINUTE:
-            return
-        self._chassis.log.event(
-            "slow_query", level="warning", pool=self.name, seconds=round(seconds, 3), statement=text,
-            fingerprint=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(), route=requestid.route(),
-            request_id=requestid.request_id(),
-        )  # fmt: skip
+            self._slow.note(record.query, record.elapsed)
 
     async def _look(self) -> None:
         limit = self._settings.db_held_max.total_seconds()

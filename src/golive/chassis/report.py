@@ -61,7 +61,8 @@ def report(chassis: Chassis) -> dict[str, Any]:
         "checks": {check.name: check.status for check in chassis.checks},
         "breakers": {name: breaker.state for name, breaker in chassis.breakers.items()},
         "pools": {
-            name: {"pool_max": settings.db_pool_max, "budget": pool.budget} for name, pool in chassis.pools.items()
+            **{name: {"pool_max": settings.db_pool_max, "budget": pool.budget} for name, pool in chassis.pools.items()},
+            **{name: {"pool_max": each.size_max, "budget": each.budget} for name, each in chassis.engines.items()},
         },
         "views": {view.name: view.every_seconds for view in chassis.views},
         "errors": {"file": bool(settings.error_file), "sentry": chassis.sentry is not None},
@@ -88,7 +89,9 @@ def warnings_of(chassis: Chassis) -> list[str]:
     """What is allowed and probably not meant; each names its setting."""
     settings = chassis.settings
     several = max(settings.rate_limit_processes, settings.db_processes * settings.db_replicas) > 1
-    found = [f"pool {name}: {pool.budget}" for name, pool in chassis.pools.items() if pool.budget]
+    budgets = {name: pool.budget for name, pool in chassis.pools.items()}
+    budgets.update({name: engine.budget for name, engine in chassis.engines.items()})
+    found = [f"pool {name}: {budget}" for name, budget in budgets.items() if budget]
     found += chassis.stores.warnings
     if several and chassis.rates.everywhere is not None and chassis.rates.shared is None:
         found.append("rate_limit: several processes count for themselves; together they allow more. Set redis_url.")
