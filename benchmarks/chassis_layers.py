@@ -29,7 +29,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from bench_chassis import EVERYTHING, KEY, start_valkey
+from bench_chassis import BODY, EVERYTHING, KEY, start_valkey
 from fastapi import FastAPI
 from pydantic import BaseModel
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -71,7 +71,7 @@ class Row:
         self.name, self._log = name, log
         self._young = 700 if name == BARE else YOUNG_MAX
         self.spent_us: list[float] = []
-        body = b'{"item": "book", "amount": 3}'
+        body = BODY.encode()
         self._head = (
             f"POST /plain HTTP/1.1\r\nhost: t\r\norigin: https://app.example.com\r\n"
             f"content-type: application/json\r\nx-api-key: {KEY}\r\ncontent-length: {len(body)}\r\nidempotency-key: "

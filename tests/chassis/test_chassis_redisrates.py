@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import socket
 import time
 from collections import Counter
 from datetime import timedelta
 
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
@@ -201,3 +206,32 @@ def test_a_url_that_names_no_server_refuses_the_start(url):
     with pytest.raises(ConfigError, match="REDIS_URL: expected a URL such as") as caught:
         Chassis.from_env({"REDIS_URL": url})
     assert "hunter2" not in str(caught.value)
+
+
+async def test_all_limits_of_a_request_are_one_question_and_none_behind_a_refusal_is_counted(call, valkey, link):
+    """By address, then by route: what the address may not ask costs the route nothing; nor does who is not let in."""
+    key = hashlib.sha256(b"secret").hexdigest()
+    chassis = limited(
+        valkey, require_auth=True, api_key_hashes=(f"ada:{key}",), redis_timeout=timedelta(seconds=5),
+        rate_limit="4/hour",
+    )  # fmt: skip
+    inner = Starlette()
+
+    @chassis.limit("100/hour", name="of-route")
+    async def thing(_request):
+        return PlainTextResponse("ok")
+
+    inner.routes.append(Route("/thing", thing))
+    app = chassis.wrap(inner)
+    known = [(b"x-api-key", b"secret")]
+    await link.call("CONFIG", "RESETSTAT")
+    answers = [await call(app, path="/thing", headers=headers) for headers in (known, known, [], known, known, [])]
+    assert [answer.status for answer in answers] == [200, 200, 401, 200, 429, 429]
+    assert [answer.headers["ratelimit"].split(";")[:2] for answer in answers] == [
+        ['"of-route"', "r=99"], ['"of-route"', "r=98"], ['"default"', "r=1"], ['"of-route"', "r=97"],
+        ['"default"', "r=0"], ['"default"', "r=0"],
+    ]  # fmt: skip
+    calls = await link.call("INFO", "commandstats")
+    asked = sum(int(n) for n in re.findall(rb"cmdstat_eval(?:sha)?:calls=(\d+)", calls))
+    assert asked - calls.count(b"cmdstat_eval:") == 6, "one question each, and one more to give the server the script"
+    chassis.stop_background()

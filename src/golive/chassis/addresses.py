@@ -91,6 +91,10 @@ class Sources:
         return private or any(address in network for network in self._networks)
 
 
+#: What trusted proxies are believed to say.
+FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto")
+
+
 class TrustedProxies:
     """The hops that are believed."""
 
@@ -113,9 +117,9 @@ class TrustedProxies:
             return
         forwarded, schemes = [], []
         for name, value in scope["headers"]:
-            if name == b"x-forwarded-for":
+            if name == FORWARDED[0]:
                 forwarded.append(value)
-            elif name == b"x-forwarded-proto":
+            elif name == FORWARDED[1]:
                 schemes.append(value)
         caller = self._caller(b",".join(forwarded).decode("latin-1").split(",")) if forwarded else None
         if caller is not None:

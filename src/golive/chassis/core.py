@@ -78,12 +78,12 @@ class Core:
             return
         chassis = self.chassis
         scope["golive"] = chassis
-        if chassis.proxies is not None:
-            chassis.proxies.apply(scope)
         if scope["type"] != "http":
             await self._other(scope, receive, send)
             return
         exchange = Exchange(self, scope, send)
+        if exchange.forwarded and chassis.proxies is not None:
+            chassis.proxies.apply(scope)
         token = requestid.current.set((exchange.request_id, exchange.trace_id, exchange.trace_flags, exchange))
         lifecycle = chassis.lifecycle
         if not lifecycle.started and not chassis.booted_by_server:
@@ -105,6 +105,8 @@ class Core:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
+        if self.chassis.proxies is not None:
+            self.chassis.proxies.apply(scope)
         if kind == "lifespan":
             await self.chassis.run_lifespan(self.app, scope, receive, send)
         elif kind == "websocket":
@@ -128,7 +130,10 @@ class Core:
         lifecycle.in_flight += 1  # before anything is awaited: a drain waits for it, and the cap counts it
         if refusal is None and (found is not None or chassis.auth.active or chassis.rates.everywhere is not None):
             try:
-                refusal = await self._refusal(exchange, found)
+                if chassis.rates.shared is None:
+                    refusal = self._refusal_here(exchange, found)
+                if chassis.rates.shared is not None or refusal is FETCH_KEYS:
+                    refusal = await self._refusal_elsewhere(exchange, found)
             except BaseException as error:  # ours, or of a key function of the app: an answer like any other
                 lifecycle.in_flight -= 1
                 await exchange.failed(error)
@@ -162,24 +167,40 @@ class Core:
             lifecycle.in_flight -= 1
             exchange.finish()
 
-    async def _refusal(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
+    def _refusal_here(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
         """Why the request may not reach the app, asked in the order of :data:`ORDER`; None when it may."""
         rates, auth = self.chassis.rates, self.chassis.auth
+        template, policy = found if found is not None else ("", None)
         refusal: Refusal | None = None
         if rates.everywhere is not None:
-            refusal = (
-                rates.take_here(exchange, rates.everywhere, by_address, "")
-                if rates.shared is None
-                else await rates.take(exchange, rates.everywhere, by_address, "")
-            )
+            refusal = rates.take_here(exchange, rates.everywhere, by_address, "")
         if refusal is None and auth.active:
-            policy = found[1] if found is not None else None
+            refusal = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials)
+        if refusal is None and policy is not None:
+            for rule, key in policy.limits:
+                refusal = refusal or rates.take_here(exchange, rule, key, template)
+        return refusal
+
+    async def _refusal_elsewhere(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
+        """
+        As :meth:`_refusal_here`, with limits in the shared store or keys that must be fetched.
+
+        Credentials that cost nothing to look at are looked at first, so that all limits are one question to the store;
+        the store still counts them in order, and none behind one that refuses.
+        """
+        rates, auth = self.chassis.rates, self.chassis.auth
+        template, policy = found if found is not None else ("", None)
+        everywhere = [(rates.everywhere, by_address, "")] if rates.everywhere is not None else []
+        of_route = [(rule, key, template) for rule, key in policy.limits] if policy is not None else []
+        if not auth.active or auth.key_set is None:
+            unknown = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials) if auth.active else None
+            return await rates.take(exchange, *everywhere, *(of_route if unknown is None else ())) or unknown
+        refusal = await rates.take(exchange, *everywhere) if rates.shared is not None else None  # else it was asked
+        if refusal is None:
             refusal = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials)
             if refusal is FETCH_KEYS:
                 refusal = await auth.admit_with_new_keys(exchange.scope, exchange.path, policy)
-        if refusal is None and found is not None and found[1].limits:
-            refusal = await rates.of_route(exchange, *found)
-        return refusal
+        return refusal or await rates.take(exchange, *of_route)
 
     def _read_policies(self) -> PolicyTable:
         """The routes' policies, read with the first request, when every route has been added."""

@@ -15,6 +15,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from golive.chassis import requestid
+from golive.chassis.addresses import FORWARDED
 from golive.chassis.auth import CREDENTIALS
 from golive.chassis.errors import BYTES_MAX, HeldError, may_be_default
 from golive.chassis.lifecycle import Phase
@@ -50,6 +51,7 @@ class Exchange:
         "body_bytes",
         "chunked",
         "content_type",
+        "forwarded",
         "head_bytes",
         "http1",
         "is_preflight",
@@ -108,6 +110,7 @@ class Exchange:
             self.body_bytes = int(length) if length.isdigit() else 0
         self.chunked = b"transfer-encoding" in given
         self.origin = find(b"origin", b"")
+        self.forwarded = FORWARDED[0] in given or FORWARDED[1] in given
         if b"access-control-request-method" in given:
             self.is_preflight = scope["method"] == "OPTIONS" and b"origin" in given
         if b"traceparent" in given:

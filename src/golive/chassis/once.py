@@ -126,16 +126,18 @@ class Once:
             link = {b"link": _MISSING_LINK}
             await exchange.refuse(Refusal(400, "This route needs an Idempotency-Key.", headers=link), close=False)
             return
-        body = await _read_body(receive)
-        if body is None:
-            raise CallerLeftError
+        message = await receive()
+        whole = message["type"] == "http.request" and not message.get("more_body")
+        body = message.get("body", b"") if whole else await _rest_of_body(message, receive)
         tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
         compared = body if key else canonical(body)
         mark = fingerprint(exchange.path, scope.get("query_string", b""), exchange.content_type, compared)
         name = store_key(template, scope["method"], tenant, key or f"derived {mark.hex()}")
         first = _First(name, new_request_id(), mark, rules, tenant, template)
         try:
-            record = await self._begin(first)
+            record = self._begin_here(first)
+            if record is None:
+                record = await self._begin(first)
         except Exception:
             self._errors.inc()
             if rules.on_store_error == "open":
@@ -190,40 +192,42 @@ class Once:
 
     async def _begin(self, first: _First) -> Record:
         """Begin, or with ``wait`` look again until the one that runs has ended."""
-        self._lookups.inc()
-        name, rules = first.name, first.rules
-        known = self.cache.get(name) if self.cache is not None else None
-        if known is not None:
-            self._hits.inc()
-            return known
-        deadline = 0.0
+        deadline = time.monotonic() + (first.rules.wait_seconds if first.rules.in_flight == "wait" else 0.0)
         pause = POLL_SECONDS
         while True:
-            store = self.store
-            if type(store) is MemoryIdempotencyStore:  # a dictionary: nothing to await; a subclass may have
-                record = store.begin_now(name, first.mark, first.owner, rules.lease_seconds)
-            else:
-                record = await self._begin_far(store, first)
-            if record.mine or record.done or record.fingerprint != first.mark or rules.in_flight != "wait":
-                break
-            now = time.monotonic()
-            deadline = deadline or now + rules.wait_seconds
-            if now >= deadline:
+            record = await self._begin_once(first)
+            waits = not record.mine and not record.done and record.fingerprint == first.mark
+            if not waits or time.monotonic() >= deadline:
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
         if self.cache is not None:
-            self.cache.put(name, record)
+            self.cache.put(first.name, record)
         return record
 
-    async def _begin_far(self, store: IdempotencyStore, first: _First) -> Record:
+    def _begin_here(self, first: _First) -> Record | None:
+        """What needs no waiting: a result in the cache, or a store that is a dictionary. None: ask and wait."""
+        self._lookups.inc()
+        if self.cache is not None:
+            known = self.cache.get(first.name)
+            if known is not None:
+                self._hits.inc()
+            return known
+        store = self.store
+        if type(store) is not MemoryIdempotencyStore:  # a subclass may have something to await
+            return None
+        record = store.begin_now(first.name, first.mark, first.owner, first.rules.lease_seconds)
+        return record if record.mine or record.done or first.rules.in_flight != "wait" else None
+
+    async def _begin_once(self, first: _First) -> Record:
+        name, owner, lease_seconds = first.name, first.owner, first.rules.lease_seconds
         try:
             if self._bounded:
-                return await store.begin(first.name, first.mark, first.owner, first.rules.lease_seconds)
+                return await self.store.begin(name, first.mark, owner, lease_seconds)
             async with asyncio.timeout(STORE_SECONDS):
-                return await store.begin(first.name, first.mark, first.owner, first.rules.lease_seconds)
+                return await self.store.begin(name, first.mark, owner, lease_seconds)
         except BaseException:  # it may have taken the key all the same, for a run that will not be
-            self._again(lambda: store.release(first.name, first.owner), first.rules.lease_seconds)
+            self._again(lambda: self.store.release(name, owner), lease_seconds)
             raise
 
     async def _run_first(self, app: ASGIApp, exchange: Exchange, first: _First, body: bytes) -> None:
@@ -236,7 +240,8 @@ class Once:
         try:
             await app(exchange.scope, _replayed_body(body), recorder.send)
             if recorder.status and rules.keeps(recorder.status) and not first.beaten:
-                await self._keep(first, recorder.saved())
+                if not self._kept_here(first, recorder):
+                    await self._keep(first, recorder.saved())
                 kept = True  # nothing remains to be cleaned up, also when another owner has taken over
         except Exception as error:
             if not first.beaten:
@@ -252,7 +257,17 @@ class Once:
         if first.beaten:
             await self._duplicate(exchange, first, None)
         else:
-            await recorder.deliver()
+            for held in recorder.taken():
+                await exchange.send(held)
+
+    def _kept_here(self, first: _First, recorder: Recorder) -> bool:
+        """Store the result without waiting; False when the store is none of that kind, or has a cache before it."""
+        store = self.store
+        if type(store) is not MemoryIdempotencyStore or self.cache is not None:
+            return False
+        if not store.finish_now(first.name, first.owner, recorder.saved(), first.rules.ttl_seconds):
+            self._fenced.inc()
+        return True
 
     async def _keep(self, first: _First, saved: bytes | None) -> None:
         """
@@ -344,17 +359,15 @@ async def _until_done(work: Callable[[], Awaitable[object]], seconds: float) -> 
             pause = min(pause * 2, 2.0)
 
 
-async def _read_body(receive: Receive) -> bytes | None:
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return bytes(message.get("body", b""))
+async def _rest_of_body(message: Message, receive: Receive) -> bytes:
+    """The whole body, which begins with *message*. Raises: CallerLeftError."""
     parts = []
     while message["type"] == "http.request":
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
-    return None
+    raise CallerLeftError
 
 
 def _replayed_body(body: bytes) -> Receive:

@@ -27,7 +27,6 @@ from golive.chassis.types import Headers, Scope
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
     from golive.chassis.exchange import Exchange
-    from golive.chassis.policies import Policy
     from golive.chassis.stores.redisrates import RedisRates
 
 #: Callers remembered; beyond it the longest silent one is forgotten. About 20 MB.
@@ -166,18 +165,6 @@ class RateLimits:
 
             self.shared = RedisRates(self._chassis.link(url))
 
-    async def of_route(self, exchange: Exchange, template: str, policy: Policy) -> Refusal | None:
-        """The route's limits, after authentication: they may count principals."""
-        for rule, key in policy.limits:
-            refusal = (
-                self.take_here(exchange, rule, key, template)
-                if self.shared is None
-                else await self.take(exchange, rule, key, template)
-            )
-            if refusal is not None:
-                return refusal
-        return None
-
     def take_here(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
         """
         Count *exchange* in this process for whoever *key* says, by *rule*, at *place* (a route's template, or empty).
@@ -185,45 +172,65 @@ class RateLimits:
         caller = key(exchange.scope)
         if caller is None:
             return None  # the key function says that this caller is not limited
-        return self._answer(exchange, rule, self.store.take(rule, caller_key(rule, place, caller), time.monotonic()))
+        decision = self.store.take(rule, caller_key(rule, place, caller), time.monotonic())
+        exchange.quota = (rule, decision)
+        return None if decision.allowed else self._exceeded(rule, decision)
 
-    async def take(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
-        """As :meth:`take_here`, but in the store of all processes when there is one."""
+    async def take(self, exchange: Exchange, *limits: tuple[Rule, KeyFunction, str]) -> Refusal | None:
+        """
+        As :meth:`take_here` for one limit after another until one refuses, but in the shared store if there is one:
+        all of them in one question.
+        """
         if self.shared is None:
-            return self.take_here(exchange, rule, key, place)
-        caller = key(exchange.scope)
-        if caller is None:
+            for limit in limits:
+                refusal = self.take_here(exchange, *limit)
+                if refusal is not None:
+                    return refusal
             return None
-        decision = await self._take_shared(self.shared, rule, caller_key(rule, place, caller))
-        if decision is None:
+        asked = []
+        for rule, key, place in limits:
+            caller = key(exchange.scope)
+            if caller is not None:
+                asked.append((rule, caller_key(rule, place, caller)))
+        decisions = await self._take_shared(self.shared, asked) if asked else []
+        if decisions is None:
             wait = max(1, round(self._chassis.settings.retry_after.total_seconds()))
             return Refusal(503, "The service cannot count requests at the moment.", wait)
-        return self._answer(exchange, rule, decision)
+        for (rule, _), decision in zip(asked, decisions, strict=False):  # those behind a refusal were not counted
+            exchange.quota = (rule, decision)
+            if not decision.allowed:
+                return self._exceeded(rule, decision)
+        return None
 
-    def _answer(self, exchange: Exchange, rule: Rule, decision: Decision) -> Refusal | None:
-        exchange.quota = (rule, decision)
-        if decision.allowed:
-            return None
+    def _exceeded(self, rule: Rule, decision: Decision) -> Refusal:
         self._limited.inc(rule.name)
         members = {"kind": QUOTA_EXCEEDED, "violated-policies": [rule.name]}
         return Refusal(429, "You have used up your quota. Come back later.", decision.reset_seconds, members)
 
-    async def _take_shared(self, store: RedisRates, rule: Rule, key: str) -> Decision | None:
-        """The decision of all processes together; without the store this process's share of it, or None: refuse."""
+    async def _take_shared(self, store: RedisRates, asked: list[tuple[Rule, str]]) -> list[Decision] | None:
+        """The decisions of all processes together; without the store this process's share of it, or None: refuse."""
         from golive.chassis.stores.redislink import StoreAwayError, StoreReplyError
 
         try:
-            decision = await store.take(rule, key)
+            decisions = await store.take_all(asked)
         except (StoreAwayError, StoreReplyError) as error:
-            self._store_errors.inc()
+            self._store_errors.inc(by=float(len(asked)))
             self._note(away=True, why=str(error))
             settings = self._chassis.settings
             if settings.rate_limit_on_store_error == "closed":
                 return None
-            share = rule._replace(quota=max(1, rule.quota // settings.rate_limit_processes))
-            return self.store.take(share, key, time.monotonic())
+            return self._shares(asked, settings.rate_limit_processes)
         self._note(away=False)
-        return decision
+        return decisions
+
+    def _shares(self, asked: list[tuple[Rule, str]], processes: int) -> list[Decision]:
+        decisions: list[Decision] = []
+        for rule, key in asked:
+            share = rule._replace(quota=max(1, rule.quota // processes))
+            decisions.append(self.store.take(share, key, time.monotonic()))
+            if not decisions[-1].allowed:
+                break
+        return decisions
 
     def _note(self, *, away: bool, why: str = "") -> None:
         """Say it once when the store goes and once when it is back."""

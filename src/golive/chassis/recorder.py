@@ -12,7 +12,7 @@ import msgspec
 
 from golive.chassis.idempotency import Saved
 from golive.chassis.problem import CONTENT_TYPE, problem_body
-from golive.chassis.types import Message
+from golive.chassis.types import Headers, Message
 
 if TYPE_CHECKING:
     from golive.chassis.exchange import Exchange
@@ -89,13 +89,14 @@ class Recorder:
             if self.status == 500:
                 self._exchange.raised_try_later()  # now, while the exception is being handled
             for name, value in message.get("headers", ()):
-                if value.find(b"event-stream") >= 0 and name.lower() == b"content-type":
+                if len(name) == 12 and value.find(b"event-stream") >= 0 and name.lower() == b"content-type":
                     self._passing = True
         else:
             self._size += len(message.get("body", b""))
         if self._passing or self._size > self._bytes_max:
             self._passing = True
-            await self.deliver()
+            for held in self.taken():
+                await self._exchange.send(held)
 
     def failed(self) -> None:
         """The handler raised: what is kept is what the outer layer tells the caller, whatever the framework said."""
@@ -112,16 +113,18 @@ class Recorder:
         """The answer, encoded to be given again; None when it was passed on."""
         if self._passing:
             return None
-        headers, parts = [], []
+        headers: Headers = []
+        parts = []
         for message in self._messages:
             if message["type"] == "http.response.start":
-                headers = [pair for pair in message.get("headers", ()) if pair[0].lower() not in _NOT_REPLAYED]
-            elif message["type"] == "http.response.body":
+                for pair in message.get("headers", ()):
+                    if pair[0].lower() not in _NOT_REPLAYED:
+                        headers.append(pair)  # a comprehension is one more call in Python 3.11
+            else:
                 parts.append(message.get("body", b""))
-        return _encode(Saved(self.status, headers, b"".join(parts)))
+        return _encode(Saved(self.status, headers, parts[0] if len(parts) == 1 else b"".join(parts)))
 
-    async def deliver(self) -> None:
-        """Send what is held."""
+    def taken(self) -> list[Message]:
+        """What is held, and no longer is."""
         messages, self._messages = self._messages, []
-        for message in messages:
-            await self._exchange.send(message)
+        return messages

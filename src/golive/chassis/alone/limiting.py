@@ -65,7 +65,7 @@ class RateLimited(Concern):
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See :class:`Concern`."""
         passage = Passage(scope, send)
-        refusal = await self.chassis.rates.take(passage.exchange, self._rule, self._by, "")
+        refusal = await self.chassis.rates.take(passage.exchange, (self._rule, self._by, ""))
         if refusal is not None:
             await passage.turn_away(refusal, receive)
         else:
