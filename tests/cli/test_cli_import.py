@@ -81,13 +81,13 @@ def test_argos_conditions_on_a_prometheus_query_become_rows(run: Run) -> None:
 @pytest.mark.parametrize(
     ("tool", "line", "what"),
     [
-        ("argo", 26, "setHeaderRoute has no equivalent"),
-        ("argo", 34, "experiment has no equivalent"),
+        ("argo", 26, "not carried over: setHeaderRoute, because"),
+        ("argo", 34, "not carried over: experiment, because"),
         ("argo", 64, "put $labels or {version} into the query"),
         ("argo", 76, "tenant has no value"),
         ("argo", 78, "expected a comparison"),
         ("argo", 83, "its provider is job"),
-        ("flagger", 18, "mirror has no equivalent"),
+        ("flagger", 18, "not carried over: mirror, because"),
         ("flagger", 35, "the webhook 'acceptance'"),
         ("flagger", 60, "'datadog' has no equivalent"),
     ],
@@ -144,7 +144,7 @@ def test_weights_that_go_down_and_blue_green_are_told(run: Run) -> None:
     )
     _, out, err = run("argo", "m.yaml", text=blue)
     assert tomllib.loads(out)["rollout"]["stages"] == [{"weight": 100, "approval": "approvers"}]
-    assert "m.yaml:6: antiAffinity has no equivalent." in err
+    assert "m.yaml:6: not carried over: antiAffinity, because all versions run on one machine." in err
 
 
 def test_a_query_cannot_reach_into_the_environment_or_out_of_its_string(run: Run) -> None:
@@ -210,3 +210,77 @@ def test_without_pyyaml_the_extra_is_named(run: Run, monkeypatch: pytest.MonkeyP
     code, _, err = run("argo", "argo.yaml")
     assert code == 2
     assert 'pip install "golive[import]"' in err
+
+
+FIELDS = {  # every key of the types of Argo Rollouts (August 2026) and Flagger 1.44, beside those that are read
+    ("argo", "spec"): """replicas selector template workloadRef minReadySeconds rollbackWindow revisionHistoryLimit
+        paused progressDeadlineSeconds progressDeadlineAbort restartAt analysis""",
+    ("argo", "canary"): """canaryService stableService trafficRouting maxUnavailable maxSurge antiAffinity
+        canaryMetadata stableMetadata scaleDownDelaySeconds scaleDownDelayRevisionLimit abortScaleDownDelaySeconds
+        dynamicStableScale pingPong minPodsPerReplicaSet replicaProgressThreshold""",
+    ("argo", "step"): "experiment setCanaryScale setHeaderRoute setMirrorRoute plugin",
+    ("argo", "blueGreen"): """activeService previewService previewReplicaCount autoPromotionSeconds maxUnavailable
+        scaleDownDelaySeconds scaleDownDelayRevisionLimit prePromotionAnalysis antiAffinity postPromotionAnalysis
+        previewMetadata activeMetadata abortScaleDownDelaySeconds""",
+    ("argo", "analysis"): "startingStep dryRun measurementRetention analysisRunMetadata",
+    ("flagger", "spec"): """provider metricsServer autoscalerRef ingressRef routeRef upstreamRef
+        progressDeadlineSeconds revertOnDeletion suspend""",
+    ("flagger", "service"): """port portName targetPort appProtocol trafficDistribution portDiscovery headless timeout
+        backendTimeout gateways gatewayRefs hosts delegation trafficPolicy match rewrite retries headers mirror
+        corsPolicy meshName backends apex primary canary unmanagedMetadata""",
+    ("flagger", "analysis"): """mirror mirrorWeight stepWeightPromotion primaryReadyThreshold canaryReadyThreshold
+        alerts match sessionAffinity""",
+}
+_CANARY = "kind: Rollout\nspec:\n  strategy:\n    canary:\n"
+_STEPS = "      steps: [{setWeight: 5}]\n"
+_FLAGGER = "kind: Canary\nspec:\n  analysis: {stepWeight: 50}\n"
+PLACES = {
+    ("argo", "spec"): "kind: Rollout\nspec:\n  strategy: {canary: {steps: [{setWeight: 5}]}}\n  KEY\n",
+    ("argo", "canary"): f"{_CANARY}{_STEPS}      KEY\n",
+    ("argo", "step"): f"{_CANARY}      steps:\n      - setWeight: 5\n      - KEY\n",
+    ("argo", "blueGreen"): "kind: Rollout\nspec:\n  strategy:\n    blueGreen:\n      KEY\n",
+    ("argo", "analysis"): f"{_CANARY}{_STEPS}      analysis:\n        KEY\n",
+    ("flagger", "spec"): f"{_FLAGGER}  KEY\n",
+    ("flagger", "service"): f"{_FLAGGER}  service:\n    KEY\n",
+    ("flagger", "analysis"): "kind: Canary\nspec:\n  analysis:\n    stepWeight: 50\n    KEY\n",
+}
+
+
+@pytest.mark.parametrize("place", FIELDS, ids=" ".join)
+def test_no_key_of_a_manifest_is_left_out_in_silence(run: Run, place: tuple[str, str]) -> None:
+    """Every field of the two types that is not read is named with its line, and why."""
+    for key in (*FIELDS[place].split(), "aKeyOfNextYear"):
+        text = PLACES[place].replace("KEY", f"{key}: {{}}")
+        code, _, err = run(place[0], "m.yaml", text=text)
+        assert code == 0, err
+        line = text.count("\n")
+        assert f"m.yaml:{line}: not carried over: {key}, because " in err
+
+
+@pytest.mark.parametrize(
+    ("body", "weights", "said"),
+    [
+        ("{stepWeight: 20, maxWeight: 50}", [20, 40, 60, 100], ""),
+        ("{stepWeight: 30}", [30, 60, 90, 100], ""),
+        ("{stepWeight: 30, maxWeight: 0}", [30, 60, 90, 100], ""),
+        ("{stepWeights: [1, 10, 80]}", [1, 10, 80, 100], ""),
+        ("{stepWeight: 0, stepWeights: [5, 50]}", [5, 50, 100], ""),
+        ("{stepWeight: 20, stepWeights: [1, 10, 50]}", [20, 40, 60, 100], "stepWeights but the last"),
+        ("{stepWeights: [5, 50], maxWeight: 30}", [5, 50, 100], "maxWeight, because the last of stepWeights"),
+        ("{stepWeight: 50, interval: 5s}", [50, 100], "the interval became 10s"),
+    ],
+)
+def test_weights_are_counted_as_flagger_counts_them(run: Run, body: str, weights: list[int], said: str) -> None:
+    """nextStepWeight, maxWeight and GetAnalysisInterval of Flagger, case by case."""
+    code, out, err = run("flagger", "m.yaml", text=analysis(body))
+    assert code == 0, err
+    stages = tomllib.loads(out)["rollout"]["stages"]
+    assert [stage["weight"] for stage in stages] == weights
+    assert {stage.get("soak") for stage in stages[:-1]} == {"10s" if "5s" in body else "1m"}
+    assert said in err
+
+
+def test_documents_that_are_not_read_are_named(run: Run) -> None:
+    """A Deployment or an AlertProvider beside the Canary."""
+    text = analysis("{stepWeight: 50}") + "---\nkind: AlertProvider\nmetadata: {name: chat}\n"
+    assert "not carried over: 'AlertProvider', because" in run("flagger", "m.yaml", text=text)[2]

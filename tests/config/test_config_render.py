@@ -36,6 +36,15 @@ def test_what_is_shown_is_a_configuration_that_means_the_same(load: Load, projec
         assert load(shown).model_dump() == example.model_dump()
 
 
+def test_tables_within_tables_are_toml_of_one_line(load: Load) -> None:
+    """Bodies nest as JSON does: empty tables, lists of tables, keys that need quotes, control characters."""
+    body = """{ a = { b = [1, { c = "d\\u0007" }, []], e = {} }, "odd key" = [[{ f = 1.5 }], true], t = "x\\ny" }"""
+    text = f'[gates.smoke]\nrequests = [{{ post = "/x", json = {body} }}]\n'
+    settings = load(text)
+    for shown in (to_toml(settings), to_toml(settings, origins=True)):
+        assert load(shown).model_dump() == settings.model_dump()
+
+
 def test_an_origin_stands_behind_every_value(load: Load) -> None:
     """As a comment, so that the file stays a file."""
     shown = to_toml(load("[gateway]\nport = 9000"), origins=True)

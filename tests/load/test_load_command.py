@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +117,28 @@ def test_bad_input_is_one_line_and_the_right_exit_code(arguments: list[str], cod
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - began < 30
+
+
+def test_what_golive_toml_says_holds_unless_an_option_says_otherwise(known_server: str, tmp_path: Path) -> None:
+    """Rate and users from the file, the rate from its environment, the duration from the command line."""
+    (tmp_path / "golive.toml").write_text(
+        'service = "web"\n[load]\nrate = 5\nduration = "1m"\nusers = 2\n[environments.busy.load]\nrate = 50\n'
+    )
+    words = ["--duration", "1s", "-H", "x-user: {user}", *CALM, "--config", str(tmp_path)]
+    done = load(f"{known_server}/delay/1", *words, "--env", "busy")
+    assert done.returncode == 0, done.stderr
+    assert "[load] of golive.toml: rate 50" in done.stderr
+    assert "users 2" in done.stderr
+    assert "1m" not in done.stderr
+    assert "requests  50 in" in done.stdout
+    typed = load(f"{known_server}/delay/1", *words, "--rate", "80", "--users", "3")
+    assert "requests  80 in" in typed.stdout
+    assert "[load]" not in typed.stderr
+
+
+def test_a_fault_in_that_table_is_told_with_its_place(known_server: str, tmp_path: Path) -> None:
+    """Nothing is sent."""
+    (tmp_path / "golive.toml").write_text('service = "web"\n[load]\nrate = -1\n')
+    done = load(f"{known_server}/delay/1", "--config", str(tmp_path))
+    assert done.returncode == 2
+    assert "golive.toml:3:8 load.rate: expected more than 0" in done.stderr

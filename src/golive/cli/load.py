@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
 import threading
@@ -16,11 +17,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
+from golive.cli.inbox import config_option, environment_option
 from golive.errors import NoGoError, UsageError
 from golive.gates.thresholds import latency_limit, parse_threshold
 from golive.load import Histogram, LoadPlan, LoadReport, RequestSpec, Stage, Window, run_several
@@ -79,15 +82,19 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
 @click.option("--seed", type=int, default=0, show_default=True, help="Of arrivals, mix and {uuid}.")
 @click.option("--insecure", is_flag=True, help="Accept any TLS certificate.")
 @click.option("--i-own-this-host", "remote_allowed", is_flag=True, help="Needed when the target is not this machine.")
+@config_option
+@environment_option
 @click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]), default="text", show_default=True)
+@click.pass_context
 def command(
+    context: click.Context,
     url: str, rate: float, duration: str, stages: tuple[str, ...], poisson: bool, concurrency: int | None,
     processes: int,
     requests_max: int | None, method: str, paths: tuple[str, ...], headers: tuple[str, ...], body: str | None,
     mix: Path | None,
     users: int, expect: tuple[str, ...], timeout: str, connections_max: int, no_keep_alive: bool,
     tally_header: str | None, tally_json: str | None, thresholds: tuple[str, ...], slo: bool, seed: int, insecure: bool,
-    remote_allowed: bool, output: Output,
+    remote_allowed: bool, config_path: Path | None, environment: str | None, output: Output,
 ) -> None:  # fmt: skip
     """
     Send requests to URL and report what a visitor would have waited.
@@ -95,8 +102,20 @@ def command(
     Open loop by default: requests leave on schedule whether or not earlier ones were answered, and latency counts
     from the intended time, so that a stall is seen by everybody who would have met it. Failed requests are samples
     too. Exit 3 when a threshold does not hold, or when this machine, not the service, set the figures.
+
+    What [load] of golive.toml says holds where no option says something else.
     """
-    promised = _promised(f"{method.upper()} {paths[0] if paths else urlsplit(url).path or '/'}") if slo else []
+    said = written_load(config_path, environment)
+    for key in [key for key in said if _typed(context, key)]:
+        del said[key]
+    rate, users = said.get("rate", rate), said.get("users", users)
+    connections_max = said.get("connections_max", connections_max)
+    duration, timeout = said.get("duration", duration), said.get("timeout", timeout)
+    poisson = said["arrivals"] == "poisson" if "arrivals" in said else poisson
+    if said and output == "text":
+        click.echo(f"[load] of golive.toml: {', '.join(map(_spoken, said.items()))}", err=True)
+    asked = f"{method.upper()} {paths[0] if paths else urlsplit(url).path or '/'}"
+    promised = _promised(asked, config_path, environment) if slo else []
     judged = [parse_threshold(text) for text in (*promised, *thresholds)]
     spec = RequestSpec(method=method.upper(), headers=_headers(headers), body=_body(body))
     plan = LoadPlan(
@@ -130,12 +149,55 @@ def command(
         raise NoGoError(f"NO-GO: {'; '.join(failed)}")
 
 
-def _promised(request: str) -> list[str]:
+def written_load(config_path: Path | None, environment: str | None) -> dict[str, Any]:
+    """
+    What somebody wrote under ``[load]``, in an environment or a variable of it; durations as texts.
+
+    Without a golive.toml, or without any of these, nothing: the settings are built only where they are asked for.
+    """
+    from golive.config.source import NotFoundError, find, read
+
+    try:
+        file = find(config_path or Path.cwd()) if config_path is None or config_path.is_dir() else config_path
+        data = read(file).data
+    except NotFoundError:
+        if config_path is not None or environment is not None:
+            raise
+        data = {}
+    tables = data.get("environments", {})
+    overlays = tables.values() if isinstance(tables, dict) else ()
+    in_file = any(isinstance(table, dict) and "load" in table for table in (data, *overlays))
+    if not in_file and not any(name.startswith("GOLIVE_LOAD__") for name in os.environ):
+        return {}
+    from golive.config import load_settings
+
+    settings = load_settings(config_path, environment=environment, missing_ok=True)
+    values = settings.load.model_dump(mode="json")
+    return {key: value for key, value in values.items() if settings.origin("load", key).kind != "default"}
+
+
+def _spoken(setting: tuple[str, Any]) -> str:
+    key, value = setting
+    return f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+
+
+def _typed(context: click.Context, key: str) -> bool:
+    """Whether the command line itself says *key*. Stages say rate and duration, users at once the arrivals."""
+    parameters = {
+        "arrivals": ("poisson", "concurrency"),
+        "rate": ("rate", "stages", "concurrency"),
+        "duration": ("duration", "stages"),
+    }
+    names = parameters.get(key, (key,))
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
+
+
+def _promised(request: str, config_path: Path | None, environment: str | None) -> list[str]:
     """What the SLO table asks of *request*; the configuration is read only when it is wanted."""
     from golive.config import load_settings
     from golive.gates.thresholds import of_table
 
-    found = of_table(load_settings().slo.values(), request)
+    found = of_table(load_settings(config_path, environment=environment).slo.values(), request)
     if not found:
         raise UsageError(f"--slo: no row of [slo] is about the latency or errors of {request}. Give --threshold.")
     return found

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
+from golive.rollout.imports import reasons
 from golive.rollout.imports.draft import Draft, Step, one_query, plain
 from golive.rollout.imports.manifest import Item, Manifests
 
@@ -22,7 +23,6 @@ _LIMITS = {  # field -> option, least
     "consecutiveSuccessLimit": ("consecutive_success_limit", 0),
 }
 _METRIC = ("name", "interval", "initialDelay", "count", "successCondition", "failureCondition", "provider", *_LIMITS)
-_HINTS = {"trafficRouting": "golive moves traffic with its own gateway"}
 
 
 def translate(manifests: Manifests) -> Draft:
@@ -38,10 +38,14 @@ def translate(manifests: Manifests) -> Draft:
     canary, both = strategy.get("canary"), strategy.get("blueGreen")
     if (canary is None) == (both is None):
         raise strategy.wrong('one of "canary" and "blueGreen"')
+    spec = rollout.get("spec")
+    draft.rest(spec.table() if spec is not None else {}, ("strategy",), reasons.ARGO_SPEC)
+    draft.rest(strategy.table(), ("canary", "blueGreen"))
     if canary is not None:
         _Reader(draft, manifests).canary(canary)
     elif both is not None:
         _blue_green(draft, both)
+    draft.others(manifests, "Rollout", *TEMPLATES)
     draft.finish(rollout)
     return draft
 
@@ -50,7 +54,7 @@ def _blue_green(draft: Draft, table: Item) -> None:
     draft.strategy = "blue-green"
     asked = table.get("autoPromotionEnabled")
     draft.stages = [Step(100, approval=asked is not None and asked.value is False)]
-    draft.rest(table.table(), ("autoPromotionEnabled", "activeService", "previewService"))
+    draft.rest(table.table(), ("autoPromotionEnabled",), reasons.ARGO_BLUE_GREEN)
 
 
 class _Reader:
@@ -72,10 +76,9 @@ class _Reader:
             self._reach(100, asked=True)
         background = canary.get("analysis")
         if background is not None:
-            self.draft.rest(background.table(), ("templates", "args"))
+            self.draft.rest(background.table(), ("templates", "args"), reasons.ARGO_ANALYSIS)
             self._analysis(background)
-        silent = ("steps", "analysis", "canaryService", "stableService", "maxSurge", "maxUnavailable")
-        self.draft.rest(canary.table(), silent, _HINTS)
+        self.draft.rest(canary.table(), ("steps", "analysis"), reasons.ARGO_CANARY)
 
     def _step(self, step: Item, scale: float, asked: bool) -> bool:
         """Take one step; returns whether people must agree before the next weight."""
@@ -87,6 +90,7 @@ class _Reader:
             return self._weight(item, round(item.number(0, 100 * scale) / scale, 10), asked)
         if key == "pause":
             length = item.get("duration")
+            self.draft.rest(item.table(), ("duration",))
             if length is None and self.draft.stages and self.draft.stages[-1].weight >= 100:
                 self.draft.note(item, "a pause at 100 % has no equivalent: the rollout is over there.")
                 return asked
@@ -99,10 +103,10 @@ class _Reader:
                 self.draft.note(item, "this pause has no equivalent: golive waits at a weight, before its approval.")
         elif key == "analysis":
             self.draft.note(item, "analysis in one step became analysis in every stage: golive's argo rules judge all.")
-            self.draft.rest(item.table(), ("templates", "args"))
+            self.draft.rest(item.table(), ("templates", "args"), reasons.ARGO_ANALYSIS)
             self._analysis(item)
         else:
-            self.draft.rest(table, ())
+            self.draft.rest(table, (), reasons.ARGO_STEP)
         return asked
 
     def _weight(self, item: Item, weight: float, asked: bool) -> bool:
@@ -131,6 +135,7 @@ class _Reader:
             name = reference.get("templateName")
             if name is None:
                 raise reference.wrong('a "templateName"')
+            self.draft.rest(reference.table(), ("templateName", "clusterScope"))
             self._template(name, arguments)
 
     def _template(self, name: Item, given: dict[str, str]) -> None:

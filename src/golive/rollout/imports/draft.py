@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
-from golive.rollout.imports.manifest import Item
+from golive.rollout.imports.manifest import Item, Manifests
+from golive.rollout.imports.reasons import OTHER_KINDS, UNKNOWN
 from golive.rollout.plan import STAGES_MAX
 from golive.slo.indicators import indicator_of
 from golive.slo.table import ROWS_MAX, SloError, parse_table
@@ -65,11 +66,18 @@ class Draft:
             self.notes.append(line)
 
     def rest(self, table: Mapping[str, Item], known: Collection[str], why: Mapping[str, str] | None = None) -> None:
-        """Note every key of *table* beside *known*: nothing is left out in silence."""
+        """Note every key of *table* beside *known*, and *why*: nothing is left out in silence."""
         for key, item in table.items():
             if key not in known:
-                hint = (why or {}).get(key, "")
-                self.note(item, f"{ascii(key)[1:-1]} has no equivalent{f': {hint}' if hint else ''}.")
+                reason = (why or {}).get(key, UNKNOWN)
+                self.note(item, f"not carried over: {ascii(key)[1:-1]}, because {reason}.")
+
+    def others(self, manifests: Manifests, *taken: str) -> None:
+        """Note every document that is none of the kinds *taken*."""
+        for document in manifests.documents:
+            kind = document.table()["kind"]
+            if kind.value not in taken:
+                self.note(kind, f"not carried over: {kind.shown()}, because {OTHER_KINDS}.")
 
     def point_at(self, address: Item) -> None:
         """Take the address of Prometheus; there is one."""

@@ -6,19 +6,16 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
+from golive.rollout.imports import reasons
 from golive.rollout.imports.draft import Draft, Step, one_query, plain
 from golive.rollout.imports.manifest import Item, Manifests
 from golive.timing import format_duration
 
 _VARIABLE = re.compile(r"\{\{-?\s*([A-Za-z0-9_.-]+?)\s*-?\}\}")
 _READ = ("interval", "threshold", "maxWeight", "stepWeight", "stepWeights", "iterations", "metrics", "webhooks")
-_HINTS = {
-    "mirror": "no traffic is mirrored",
-    "mirrorWeight": "no traffic is mirrored",
-    "match": "a request is routed by weight, not by its headers",
-    "sessionAffinity": "[gateway.sticky] keeps users on their version",
-}
 INTERVAL_DEFAULT = timedelta(minutes=1)
+INTERVAL_MIN = timedelta(seconds=10)
+"""Flagger takes a shorter interval for this one (GetAnalysisInterval in its canary.go)."""
 BUILT_IN = {"request-success-rate": ("success_rate", "%"), "request-duration": ("latency_p99", "ms")}
 
 
@@ -36,6 +33,11 @@ def translate(manifests: Manifests) -> Draft:
     if skipped is not None and skipped.value is True:
         draft.note(skipped, "skipAnalysis has no equivalent: golive always judges.")
     _Reader(draft, manifests, canary, analysis).read()
+    spec, service = canary.get("spec"), canary.get("spec", "service")
+    read = ("analysis", "canaryAnalysis", "skipAnalysis", "targetRef", "service")
+    draft.rest(spec.table() if spec is not None else {}, read, reasons.FLAGGER_SPEC)
+    draft.rest(service.table() if service is not None else {}, ("name",), reasons.FLAGGER_SERVICE)
+    draft.others(manifests, "Canary", "MetricTemplate")
     draft.finish(canary)
     return draft
 
@@ -46,6 +48,9 @@ class _Reader:
     def __init__(self, draft: Draft, manifests: Manifests, canary: Item, analysis: Item) -> None:
         self.draft, self.manifests, self.canary, self.analysis = draft, manifests, canary, analysis
         self.interval = self._interval(analysis, INTERVAL_DEFAULT)
+        if self.interval < INTERVAL_MIN:
+            draft.note(analysis.get("interval") or analysis, "the interval became 10s, the shortest Flagger takes.")
+            self.interval = INTERVAL_MIN
 
     def read(self) -> None:
         """Fill the draft."""
@@ -65,7 +70,7 @@ class _Reader:
             self.draft.note(hook, f"the webhook {(hook.get('name') or hook).shown()} "
                                   f"({kind.shown() if kind is not None else 'rollout'}) has no equivalent: "
                                   "[rollout.hooks] runs commands, approval in a stage asks people.")  # fmt: skip
-        self.draft.rest(self.analysis.table(), _READ, _HINTS)
+        self.draft.rest(self.analysis.table(), _READ, reasons.FLAGGER_ANALYSIS)
 
     def _interval(self, item: Item, default: timedelta) -> timedelta:
         found = item.get("interval")
@@ -77,7 +82,7 @@ class _Reader:
         return length
 
     def _stages(self) -> None:
-        listed, rounds = self.analysis.get("stepWeights"), self.analysis.get("iterations")
+        rounds = self.analysis.get("iterations")
         if rounds is not None and rounds.number(0, 100_000, whole=True) > 0:
             whole = self.interval * int(rounds.number(0, 100_000, whole=True))
             self.draft.strategy = "blue-green"
@@ -86,24 +91,34 @@ class _Reader:
                                     f"stays {format_duration(whole)} at 100 % before it is done.")  # fmt: skip
             return
         last = 0.0
-        for weight, item in self._listed(listed) if listed is not None else self._stepped():
+        for weight, item in self._weights():
             if weight <= last:
                 self.draft.note(item, f"the weight {weight:g} has no equivalent: stages only go up.")
                 continue
             last = weight
             self.draft.stages.append(Step(weight, self.interval))
 
-    def _listed(self, listed: Item) -> Iterator[tuple[float, Item]]:
-        for item in listed.items():
-            yield item.number(1, 100, whole=True), item
-
-    def _stepped(self) -> Iterator[tuple[float, Item]]:
-        """Steps until the weight is at or above the greatest, as Flagger counts: 20 up to 50 is 20, 40, 60."""
-        step, most = self.analysis.get("stepWeight"), self.analysis.get("maxWeight")
-        if step is None:
+    def _weights(self) -> Iterator[tuple[float, Item]]:
+        """
+        As Flagger counts (nextStepWeight and maxWeight in its scheduler.go): steps until the weight is at or above the
+        greatest, so 20 up to 50 is 20, 40, 60. A ``stepWeight`` wins over listed weights, whose last is the greatest
+        then; 0 is as good as not written.
+        """
+        step, most, listed = (self.analysis.get(key) for key in ("stepWeight", "maxWeight", "stepWeights"))
+        weights = [(item.number(1, 100, whole=True), item) for item in listed.items()] if listed is not None else []
+        width = step.number(0, 100, whole=True) if step is not None else 0
+        greatest = (most.number(0, 100, whole=True) if most is not None else 0) or 100
+        if weights:
+            greatest = weights[-1][0]
+            if most is not None and most.value:
+                self.draft.note(most, "not carried over: maxWeight, because the last of stepWeights is the greatest.")
+        if not width and not weights:
             raise self.analysis.wrong('one of "stepWeight", "stepWeights" and "iterations"')
-        width = step.number(1, 100, whole=True)
-        greatest = most.number(1, 100, whole=True) if most is not None else 100
+        if not width or step is None:
+            yield from weights
+            return
+        if listed is not None and weights:
+            self.draft.note(listed, "not carried over: stepWeights but the last, because Flagger counts by stepWeight.")
         weight = 0.0
         while weight < greatest:
             weight = min(weight + width, 100)
@@ -164,6 +179,7 @@ class _Reader:
                                                   "rows ask Prometheus.")  # fmt: skip
                 return None
             self.draft.rest((template.get("spec", "provider") or template).table(), ("type", "address"))
+            self.draft.rest((template.get("spec") or template).table(), ("provider", "query"))
             source = template.get("spec", "query")
             if source is None:
                 raise template.wrong("a MetricTemplate with spec.query")
