@@ -128,6 +128,8 @@ def play() -> Any:
                 await act(theatre)
             finally:
                 await theatre.end()
+            if theatre.world.broken is not None:
+                raise theatre.world.broken
             return theatre
 
         return run_virtual(performance())

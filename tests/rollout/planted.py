@@ -17,6 +17,7 @@ import io
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import CodeType
@@ -28,6 +29,7 @@ SUITE = [
     "test_rollout_quarantine.py", "test_rollout_dossier.py",
 ]  # fmt: skip
 SEEDS, GUARDED_SEEDS, HOOK_SEEDS = 24, 12, 10
+AT_ONCE = 2
 
 
 class Bug(NamedTuple):
@@ -359,11 +361,12 @@ def main(arguments: list[str]) -> int:
         print(found or "nobody found it")
         return 0 if found else 1
     missed = by_simulation = 0
-    for number, bug in enumerate(BUGS):
-        found, who = try_one(number)
-        missed += not found
-        by_simulation += found and "test_" not in who
-        print(f"{number:2}  {'found ' if found else 'MISSED'}  {bug.sentence}\n            {who}", flush=True)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for number, (found, who) in enumerate(pool.map(try_one, range(len(BUGS)))):
+            missed += not found
+            by_simulation += found and "test_" not in who
+            mark = "found " if found else "MISSED"
+            print(f"{number:2}  {mark}  {BUGS[number].sentence}\n            {who}", flush=True)
     print(
         f"{len(BUGS) - missed} of {len(BUGS)} planted bugs were found, {by_simulation} of them by the simulation alone"
     )

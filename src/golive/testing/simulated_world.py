@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -143,7 +143,13 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class World:
-    """The truth: what runs, where the traffic goes, how often it failed. It outlives every controller."""
+    """
+    The truth: what runs, where the traffic goes, how often it failed. It outlives every controller.
+
+    Attributes:
+        broken: the first check that failed, wherever it was made; a task of the controller may have swallowed it.
+        broke: set with it.
+    """
 
     def __init__(self, seed: int, faults: Faults) -> None:
         self.seed = seed
@@ -167,10 +173,14 @@ class World:
         self.abort_at: float | None = None
         self.hooks = HookRecord(self)
         self.weight_history: list[tuple[float, int]] = []
+        self.broken: Broken | None = None
+        self.broke = asyncio.Event()
 
-    def fail(self, what: str) -> None:
+    def fail(self, what: str) -> NoReturn:
         """Stop the simulation with the seed that repeats it."""
-        raise Broken(f"seed {self.seed}: {what} ({self.faults})")
+        self.broken = self.broken or Broken(f"seed {self.seed}: {what} ({self.faults})")
+        self.broke.set()
+        raise self.broken
 
     def now(self) -> float:
         """Virtual seconds since the world began."""

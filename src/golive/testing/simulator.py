@@ -73,18 +73,22 @@ async def _simulate(seed: int, faults: Faults, plan: Plan, maker: JudgeMaker, ho
     world = World(seed, faults)
     people = asyncio.create_task(_people(world, plan))
     lives = asyncio.create_task(_lives(world, maker))
+    broke = asyncio.create_task(world.broke.wait())
     try:
         async with asyncio.timeout(horizon_seconds):
-            await lives
-            if people.done():
-                people.result()
+            await asyncio.wait((lives, broke), return_when=asyncio.FIRST_COMPLETED)
+            for task in (lives, people):
+                if task.done() and world.broken is None:
+                    task.result()
     except TimeoutError:
         state = world.journal.active(SERVICE)
         world.fail(f"no end after {world.now():.0f} s: {state[0] if state else 'not even begun'}")
     finally:
-        people.cancel()
-        lives.cancel()
-        await asyncio.gather(people, lives, return_exceptions=True)
+        for task in (people, lives, broke):
+            task.cancel()
+        await asyncio.gather(people, lives, broke, return_exceptions=True)
+    if world.broken is not None:
+        raise world.broken
     return _examine(world)
 
 
