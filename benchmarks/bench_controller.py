@@ -29,7 +29,8 @@ from golive.rollout.machine import Phase, State
 from golive.rollout.pace import Pace
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import ArmSample, Sample
-from golive.testing.simulated_world import NEW, OLD, SERVICE, Faults, Incarnation, World
+from golive.testing.simulated_life import Incarnation
+from golive.testing.simulated_world import NEW, OLD, SERVICE, Faults, World
 from golive.testing.virtual import run_virtual
 from golive.timing import Clock, SystemClock
 

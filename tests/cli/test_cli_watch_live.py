@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from golive.rollout.journal import Journal
+from golive.rollout.journal import Answer, Journal
 from golive.rollout.lease import Lease
 from golive.rollout.machine import replay
 from golive.testing.simulator import Faults
@@ -125,7 +125,8 @@ class Script:
             self.lease.renew(datetime.now(UTC))
             for request in self.journal.requests("web"):
                 assert request.verb == verb
-                self.journal.answer(request.id, code, text, datetime.now(UTC))
+                answer = Answer(request.id, code, text)
+                self.journal.answer(answer, datetime.now(UTC), service="web", fence=self.lease.fence)
                 return request
             time.sleep(0.02)
         raise AssertionError(f"nobody asked for {verb}")

@@ -16,7 +16,9 @@ from golive.rollout.judge import Judge
 from golive.rollout.machine import Phase, State
 from golive.rollout.plan import Plan
 from golive.rollout.session import JudgeMaker
-from golive.testing.simulated_world import NEW, OLD, SERVICE, Faults, Incarnation, SimpleJudge, World
+from golive.testing.simulated_judge import SimpleJudge
+from golive.testing.simulated_life import Incarnation
+from golive.testing.simulated_world import NEW, OLD, SERVICE, Faults, World
 from golive.testing.simulator import small_plan
 from golive.testing.virtual import run_virtual
 

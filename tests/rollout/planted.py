@@ -192,8 +192,8 @@ BUGS = [
     Bug(
         "What changes within a phase is not recorded.",
         "controller",
-        "if after == self.state and not",
-        "if after.phase is self.state.phase and not",
+        "if after != self.state or",
+        "if after.phase is not self.state.phase or",
     ),
     Bug(
         "What is no longer wanted goes on.",
@@ -204,9 +204,9 @@ BUGS = [
     Bug(
         "The state is acted upon before it is recorded.",
         "controller",
-        "        entry = self.journal.append(event, after, session, fence=self.lease.fence)\n        self.state = after\n",
+        "        entry = self.journal.append(event, after, session, fence=self.lease.fence, answer=answer)\n        self.state = after\n",
         "        self.state = after\n        self._early = [asyncio.ensure_future(self.world.perform(c, after)) for c in wanted(after)]\n"
-        "        entry = self.journal.append(event, after, session, fence=self.lease.fence)\n",
+        "        entry = self.journal.append(event, after, session, fence=self.lease.fence, answer=answer)\n",
     ),
     Bug(
         "A successor takes the candidate for stable.",
@@ -260,8 +260,8 @@ BUGS = [
     Bug(
         "The state is not stored with its entry.",
         "journal",
-        "            self._save(state, judge)\n            row = self",
-        "            if self._last(state.id) is None or state.final:\n                self._save(state, judge)\n            row = self",
+        "            self._save(state, judge)\n            if answer",
+        "            if self._last(state.id) is None or state.final:\n                self._save(state, judge)\n            if answer",
     ),
     Bug("The fencing token does not grow.", "lease", "(row[3] if row else 0) + 1", "(row[3] if row else 1)"),
     Bug(

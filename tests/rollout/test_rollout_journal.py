@@ -12,7 +12,7 @@ import pytest
 
 from golive.errors import RefusedError, StateError
 from golive.rollout import events as ev
-from golive.rollout.journal import Journal
+from golive.rollout.journal import Answer, Journal, WithdrawnError
 from golive.rollout.lease import LEASE_FOR, Holder, Lease, birth, current_holder
 from golive.rollout.machine import State, begin, decide
 from golive.rollout.plan import Stage, make_plan
@@ -145,11 +145,36 @@ def test_requests_are_answered_once_and_can_be_taken_back(journal: Journal) -> N
     first = journal.ask("web", "ada", "pause", {"comment": "lunch"}, T0)
     second = journal.ask("web", "ada", "abort", {}, T0)
     assert [request.verb for request in journal.requests("web")] == ["pause", "abort"]
-    journal.answer(first, 0, "paused", T0)
+    fence = Lease(journal.connection, "web").acquire(T0)
+    journal.answer(Answer(first, 0, "paused"), T0, service="web", fence=fence)
     assert journal.answer_to(first) == (0, "paused")
     assert journal.withdraw(first) is False
     assert journal.withdraw(second) is True
     assert journal.requests("web") == []
+    for settled in (first, second):
+        with pytest.raises(WithdrawnError, match=f"request {settled}: it was taken back"):
+            journal.answer(Answer(settled, 0, "once more"), T0, service="web", fence=fence)
+
+
+def test_a_request_and_what_follows_from_it_are_one_record(journal: Journal) -> None:
+    """Both or neither: not when it was withdrawn meanwhile, and not by a controller that lost its lease."""
+    fence = Lease(journal.connection, "web").acquire(T0)
+    state = started(journal, fence)
+    abort = ev.Aborted(at=T0, actor="ada")
+    after, _ = decide(state, abort)
+    withdrawn, answered = (journal.ask("web", "ada", "abort", {}, T0) for _ in range(2))
+    assert journal.withdraw(withdrawn)
+    with pytest.raises(WithdrawnError):
+        journal.append(abort, after, None, fence=fence, answer=Answer(withdrawn, 0, "done"))
+    with pytest.raises(FencedError):
+        journal.append(abort, after, None, fence=fence - 1, answer=Answer(answered, 0, "done"))
+    with pytest.raises(FencedError):
+        journal.answer(Answer(answered, 6, "refused"), T0, service="web", fence=fence - 1)
+    assert journal.rollout(state.id) == state
+    assert [request.id for request in journal.requests("web")] == [answered]
+    journal.append(abort, after, None, fence=fence, answer=Answer(answered, 0, "done"))
+    assert journal.rollout(state.id) == after
+    assert journal.answer_to(answered) == (0, "done")
 
 
 def test_an_unknown_rollout_is_named(journal: Journal) -> None:

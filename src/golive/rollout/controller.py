@@ -24,7 +24,7 @@ from golive.errors import GoliveError, StateError, UnavailableError
 from golive.rollout import events as ev
 from golive.rollout.commands import Command, Observe
 from golive.rollout.hooks import HookRunner
-from golive.rollout.journal import Entry, Journal
+from golive.rollout.journal import Answer, Entry, Journal
 from golive.rollout.lease import Lease
 from golive.rollout.machine import Phase, State, begin, decide, replay, wanted
 from golive.rollout.pace import Pace
@@ -113,7 +113,7 @@ class Controller:
                 group.create_task(self._repeat(self.pace.probe.total_seconds(), self._probe_all))
                 group.create_task(self._repeat(self.pace.tick.total_seconds(), self._sample))
                 self.ready.set()
-                await self._obey()
+                await self._follow()
         except* GoliveError as errors:
             raise _first(errors) from None
         finally:
@@ -167,12 +167,12 @@ class Controller:
 
     def _refuse_an_altered_record(self, state: State) -> None:
         """Nothing is decided on a record that does not hold together."""
-        faults = self.journal.verify(state.id)
-        if not faults and replay([entry.event for entry in self.journal.entries(state.id)]) != state:
-            faults = ["the events do not lead to the stored state"]
-        if faults:
+        fault = next(self.journal.faults(state.id), None)
+        if fault is None and replay(entry.event for entry in self.journal.entries(state.id)) != state:
+            fault = "the events do not lead to the stored state"
+        if fault is not None:
             raise StateError(
-                f"{self.journal.connection.path}: expected a whole record of rollout {state.id}, got: {faults[0]}. "
+                f"{self.journal.connection.path}: expected a whole record of rollout {state.id}, got: {fault}. "
                 f"Restore the file, or move it aside and begin anew with `golive up --version {state.stable}`. "
                 "Traffic is untouched."
             )
@@ -218,18 +218,27 @@ class Controller:
         """Put *event* before the machine, after those already waiting."""
         self._events.put_nowait(event)
 
-    def start(self, event: ev.Started) -> State:
+    def start(self, event: ev.Started, answer: Answer) -> None:
         """
-        Begin a rollout now.
+        Begin a rollout now. It, and the *answer* to whoever asked for it, are one record.
 
-        Raises: AssertionError when one is in progress; the caller has looked.
+        Raises: AssertionError when one is in progress, the caller has looked; WithdrawnError, FencedError.
         """
         assert self.state is None, "one rollout at a time"
-        state, _ = begin(event)
-        self._enter(event, state)
-        return state
+        self._enter(event, begin(event)[0], answer)
+        self.tell(ev.Ticked(at=event.at))  # wakes the loop, which begins the work
 
-    async def _obey(self) -> None:
+    def obey(self, event: ev.AnyEvent, answer: Answer) -> None:
+        """
+        Do now what somebody asked for. What follows from it and the *answer* are one record: whoever was told that it
+        is done may rely on it, and a controller that dies before has done nothing.
+
+        Raises: WithdrawnError, FencedError.
+        """
+        self._decide(event, answer)
+        self.tell(ev.Ticked(at=event.at))
+
+    async def _follow(self) -> None:
         if self.state is not None:
             await self._match_work()
         while True:
@@ -237,18 +246,27 @@ class Controller:
             self._decide(event)
             await self._match_work()
 
-    def _decide(self, event: ev.AnyEvent) -> None:
+    def _decide(self, event: ev.AnyEvent, answer: Answer | None = None) -> None:
         """One step of the machine; recorded when it says anything new."""
         if self.state is None:
             return
         after, _ = decide(self.state, event)
-        if after == self.state and not isinstance(event, _ALWAYS_RECORDED):
-            return
-        self._enter(event, after)
+        if after != self.state or isinstance(event, _ALWAYS_RECORDED):
+            self._enter(event, after, answer)
+        elif answer is not None:
+            self.answer(answer)
 
-    def _enter(self, event: ev.AnyEvent, after: State) -> None:
+    def answer(self, answer: Answer) -> None:
+        """
+        Settle a request that changes nothing.
+
+        Raises: WithdrawnError, FencedError.
+        """
+        self.journal.answer(answer, self.clock.now(), service=self.service, fence=self.lease.fence)
+
+    def _enter(self, event: ev.AnyEvent, after: State, answer: Answer | None = None) -> None:
         session = self.session.to_dict() if self.session else None
-        entry = self.journal.append(event, after, session, fence=self.lease.fence)
+        entry = self.journal.append(event, after, session, fence=self.lease.fence, answer=answer)
         self.state = after
         self.idle.clear()
         self.entries(entry)

@@ -1,13 +1,15 @@
 """
 The desk: what people may ask of the controller, and the answer they get.
 
-Requests come through the journal's inbox, so that they outlive both sides. Every answer is a sentence and an exit code;
-a refused request changes nothing. The desk checks who may do what; the machine only learns of what was allowed.
+Requests come through the journal's inbox, so that they outlive both sides. Every answer is a sentence and an exit code,
+recorded in one step with what follows from it; a refused request changes nothing. The desk checks who may do what; the
+machine only learns of what was allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -19,15 +21,19 @@ from golive.rollout import events as ev
 from golive.rollout.calendar import closed_until, parse_window
 from golive.rollout.controller import Controller
 from golive.rollout.hooks import check_hooks
-from golive.rollout.journal import Request
+from golive.rollout.journal import Answer, Request, WithdrawnError
 from golive.rollout.machine import Phase, State, WaitingFor, decide
 from golive.rollout.plan import Plan, make_plan, preset
+from golive.rollout.ports import FencedError
 from golive.rollout.quarantine import LOOK_BACK, quarantined_by
 from golive.timing import format_instant
 
-Verb = Callable[["Desk", Request], str]
+Asked = tuple[ev.AnyEvent, str]
+"""What somebody wants to happen, and the sentence that says it did."""
+Verb = Callable[["Desk", Request], Asked]
 
 _GOING_BACK = (Phase.ROLLING_BACK, Phase.DRAINING)
+_NEARLY_OVER = (Phase.WATCHING, Phase.PROMOTING, Phase.RETIRING)
 
 
 class Approvals(msgspec.Struct, frozen=True):
@@ -49,7 +55,6 @@ class Desk:
     def __init__(self, controller: Controller, approvals: Approvals | None = None) -> None:
         self.controller = controller
         self.approvals = approvals or Approvals()
-        self._next: Request | None = None
 
     async def serve(self) -> None:
         """Look for requests until cancelled."""
@@ -60,44 +65,46 @@ class Desk:
 
     async def answer_all(self) -> None:
         """Answer what is in the inbox now."""
-        journal, clock = self.controller.journal, self.controller.clock
-        for request in journal.requests(self.controller.service):
-            if self._next is not None and request.id == self._next.id and self.controller.state is not None:
-                continue  # it waits for the watch it ended
-            try:
-                code, text = ExitCode.OK, await self._answer(request)
-            except GoliveError as error:
-                code, text = error.exit_code, str(error)
-            if text:
-                journal.answer(request.id, code, text, clock.now())
+        for request in self.controller.journal.requests(self.controller.service):
+            with suppress(WithdrawnError):
+                await self._answer(request)
 
-    async def _answer(self, request: Request) -> str:
-        if request.verb == "ship":
-            return await self._ship(request)
-        verb = _VERBS.get(request.verb)
-        if verb is None:
-            raise UsageError(
-                f'unknown request "{request.verb}". The command line and the controller differ in version.'
-            )
-        return verb(self, request)
+    async def _answer(self, request: Request) -> None:
+        """Do what is asked and say so, in one record; or say why not."""
+        try:
+            if request.verb == "ship":
+                await self._ship(request)
+                return
+            verb = _VERBS.get(request.verb)
+            if verb is None:
+                raise UsageError(
+                    f'unknown request "{request.verb}". The command line and the controller differ in version.'
+                )
+            event, text = verb(self, request)
+            self.controller.obey(event, Answer(request.id, ExitCode.OK, text))
+        except (FencedError, WithdrawnError):
+            raise
+        except GoliveError as error:
+            self.controller.answer(Answer(request.id, error.exit_code, str(error)))
 
     # ---- ship
 
-    async def _ship(self, request: Request) -> str:
-        """Empty when the request has to wait for the watch of the version before it to end."""
+    async def _ship(self, request: Request) -> None:
+        """Left unanswered, and so looked at again, while it has to wait for the end of another rollout."""
         version = str(request.body.get("version", ""))
         if self.controller.state is not None:
-            return await self._make_room(request, version)
-        self._next = None
+            await self._make_room(request, version)
+            return
         self._refuse_version(version, force=bool(request.body.get("force")))
         plan, override = _plan(request.body), str(request.body.get("override", ""))
         self._refuse_in_a_freeze(plan, version, override)
         if not request.body.get("known"):  # a rollback goes to a release that was made before
             await self.controller.world.deployer.prepare(version)
-        state = self.controller.start(
+        identifier = self.controller.journal.next_id(self.controller.service)
+        self.controller.start(
             ev.Started(
                 at=self.controller.clock.now(),
-                id=self.controller.journal.next_id(self.controller.service),
+                id=identifier,
                 service=self.controller.service,
                 stable=self.controller.current,
                 candidate=version,
@@ -107,10 +114,9 @@ class Desk:
                 judging=dict(request.body.get("judging", {})),
                 override=override,
                 config_sha256=str(request.body.get("config_sha256", "")),
-            )
+            ),
+            Answer(request.id, ExitCode.OK, identifier),
         )
-        self.controller.tell(ev.Ticked(at=state.started_at))  # wakes the loop, which begins the work
-        return state.id
 
     def _refuse_in_a_freeze(self, plan: Plan, version: str, override: str) -> None:
         """The return to a version that served before is never frozen."""
@@ -121,31 +127,48 @@ class Desk:
                 'say why it cannot wait: --override "...".'
             )
 
-    async def _make_room(self, request: Request, version: str) -> str:
+    async def _make_room(self, request: Request, version: str) -> None:
         state = self.controller.state
         assert state is not None
-        if state.phase is Phase.WATCHING and version not in (state.candidate, state.stable):
-            self._next = request
-            self.controller.tell(ev.WatchEnded(at=self.controller.clock.now(), actor=request.actor))
-            return ""
+        if state.phase in _NEARLY_OVER and version not in (state.candidate, state.stable):
+            await self._end_watch(request, version, state)
+            return
         when_busy = request.body.get("when_busy")
         if when_busy == "queue" and version != state.candidate:
-            return ""  # looked at again until the rollout is over
+            return  # looked at again until the rollout is over
         if when_busy == "supersede" and version != state.candidate:
             await self._supersede(request, version, state)
-            return ""
+            return
         raise RefusedError(
             f"rollout {state.id}: {state.candidate} is {_where(state)} and one rollout runs at a time. "
             "Wait for it, or take it back with `golive abort`."
         )
 
-    async def _supersede(self, request: Request, version: str, state: State) -> None:
-        """Take the running version back, once it is certain that the new one can be shipped. That is no quarantine."""
+    async def _end_watch(self, request: Request, version: str, state: State) -> None:
+        """
+        The watch makes room for the next version, once it is certain that it can be shipped; the request waits for the
+        old one to leave. That it was this request which ended the watch need not be remembered: whoever comes after the
+        watch waits as well, also when the controller is another one by then.
+        """
+        if state.phase is Phase.WATCHING:
+            await self._be_certain(request, version)
+            self.controller.tell(ev.WatchEnded(at=self._now(), actor=request.actor))
+
+    async def _be_certain(self, request: Request, version: str) -> None:
+        """Raises: GoliveError when *version* cannot be shipped; nothing is given up for it then."""
         self._refuse_version(version, force=bool(request.body.get("force")))
         self._refuse_in_a_freeze(_plan(request.body), version, str(request.body.get("override", "")))
-        if state.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
+        if not request.body.get("known"):
+            await self.controller.world.deployer.prepare(version)
+
+    async def _supersede(self, request: Request, version: str, state: State) -> None:
+        """Take the running version back, once it is certain that the new one can be shipped. That is no quarantine."""
+        if state.phase in _GOING_BACK:
             return
-        await self.controller.world.deployer.prepare(version)
+        await self._be_certain(request, version)
+        now = self.controller.state
+        if now is None or now.id != state.id or now.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
+            return  # it ended by itself while the release was made
         self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=f"superseded by {version}"))
 
     def _refuse_version(self, version: str, *, force: bool) -> None:
@@ -164,7 +187,7 @@ class Desk:
 
     # ---- everything else
 
-    def _approve(self, request: Request) -> str:
+    def _approve(self, request: Request) -> Asked:
         state = self._waiting()
         self._may_answer(state, request.actor)
         comment = str(request.body.get("comment", ""))
@@ -172,45 +195,44 @@ class Desk:
         after, _ = decide(state, approved)
         if after.phase is Phase.WAITING and len(after.agreed) <= len(state.agreed) and request.actor in state.agreed:
             raise RefusedError(f"rollout {state.id}: {request.actor} has approved already; somebody else must agree.")
-        self.controller.tell(approved)
         still = f"; {after.reason}" if after.phase is Phase.WAITING else ""
-        return f"rollout {state.id}: approved by {request.actor}{still}"
+        return approved, f"rollout {state.id}: approved by {request.actor}{still}"
 
-    def _reject(self, request: Request) -> str:
+    def _reject(self, request: Request) -> Asked:
         state = self._waiting()
         self._may_answer(state, request.actor)
         comment = str(request.body.get("comment", ""))
-        self.controller.tell(ev.Rejected(at=self._now(), actor=request.actor, comment=comment))
-        return f"rollout {state.id}: rejected by {request.actor}; traffic goes back to {state.stable}"
+        event = ev.Rejected(at=self._now(), actor=request.actor, comment=comment)
+        return event, f"rollout {state.id}: rejected by {request.actor}; traffic goes back to {state.stable}"
 
-    def _retry(self, request: Request) -> str:
+    def _retry(self, request: Request) -> Asked:
         state = self._waiting()
         if state.waiting_for is not WaitingFor.HOOK or state.hook is None:
             raise RefusedError(f"rollout {state.id}: no hook is asked about; it is {_where(state)}.")
         comment = str(request.body.get("comment", ""))
-        self.controller.tell(ev.Retried(at=self._now(), actor=request.actor, comment=comment))
-        return f"rollout {state.id}: the hook {state.hook.point} runs once more"
+        event = ev.Retried(at=self._now(), actor=request.actor, comment=comment)
+        return event, f"rollout {state.id}: the hook {state.hook.point} runs once more"
 
-    def _pause(self, request: Request) -> str:
+    def _pause(self, request: Request) -> Asked:
         state = self._active()
         if state.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
             raise RefusedError(f"rollout {state.id}: it is {_where(state)}, which cannot be paused.")
         comment = str(request.body.get("comment", ""))
-        self.controller.tell(ev.Paused(at=self._now(), actor=request.actor, comment=comment))
-        return f"rollout {state.id}: paused; traffic stays {state.split}"
+        event = ev.Paused(at=self._now(), actor=request.actor, comment=comment)
+        return event, f"rollout {state.id}: paused; traffic stays {state.split}"
 
-    def _resume(self, request: Request) -> str:
+    def _resume(self, request: Request) -> Asked:
         state = self._active()
         if state.paused_by is None:
             raise RefusedError(f"rollout {state.id}: it is not paused; it is {_where(state)}.")
-        self.controller.tell(ev.Resumed(at=self._now(), actor=request.actor))
-        return f"rollout {state.id}: resumed"
+        event = ev.Resumed(at=self._now(), actor=request.actor)
+        return event, f"rollout {state.id}: resumed"
 
-    def _abort(self, request: Request) -> str:
+    def _abort(self, request: Request) -> Asked:
         state = self._active()
         reason = str(request.body.get("reason", ""))
-        self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=reason))
-        return f"rollout {state.id}: taking all traffic back to {state.stable}"
+        event = ev.Aborted(at=self._now(), actor=request.actor, reason=reason)
+        return event, f"rollout {state.id}: taking all traffic back to {state.stable}"
 
     # ---- helpers
 

@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from golive.db.sqlite import Connection, connect, migrate, storage_errors, transaction
-from golive.errors import StateError
+from golive.errors import RefusedError, StateError
 from golive.rollout import events as ev
 from golive.rollout.lease import LEASE_SCHEMA, holds
 from golive.rollout.machine import State
@@ -106,6 +106,14 @@ class Request(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What settles the request of that number: an exit code and a sentence."""
+
+    request: int
+    exit_code: int
+    text: str
+
+
 class Service(msgspec.Struct, frozen=True):
     """Which version a service has in production, and which one it had before."""
 
@@ -138,11 +146,16 @@ class Journal:
         (number,) = self._one("select coalesce(max(number), 0) from rollouts where service = ?", service)
         return f"{service}-{number + 1}"
 
-    def append(self, event: ev.AnyEvent, state: State, judge: dict[str, Any] | None, *, fence: int) -> Entry:
+    def append(
+        self, event: ev.AnyEvent, state: State, judge: dict[str, Any] | None, *, fence: int,
+        answer: Answer | None = None,
+    ) -> Entry:  # fmt: skip
         """
-        Record *event* and the *state* after it, durably, as one step.
+        Record *event* and the *state* after it, durably, as one step; with *answer* also that somebody who asked for it
+        was told so.
 
-        Raises: FencedError when *fence* is not the lease's any more; nothing is written then.
+        Raises: FencedError when *fence* is not the lease's any more, WithdrawnError when the request is not open any
+        more; nothing is written then.
         """
         with transaction(self.connection) as db:
             if not holds(db, state.service, fence):
@@ -151,6 +164,8 @@ class Journal:
                     f"it. This one stepped down; traffic is {state.split}."
                 )
             self._save(state, judge)
+            if answer is not None:
+                _settle(db, answer, event.at)
             row = self._last(state.id)
             body = _body(event, state)
             at = format_instant(event.at)
@@ -211,7 +226,11 @@ class Journal:
         What is wrong with the record of *rollout*: a broken chain, an altered entry, a state that does not follow from
         the events. Empty when it is whole.
         """
-        return list(chain_faults(rollout, self.rows(rollout)))
+        return list(self.faults(rollout))
+
+    def faults(self, rollout: str) -> Iterator[str]:
+        """As :meth:`verify`, one by one as they are found; the record is never in memory as a whole."""
+        return chain_faults(rollout, self.rows(rollout))
 
     def rows(self, rollout: str) -> Iterator[Row]:
         """The entries of *rollout* as they are stored, oldest first."""
@@ -267,13 +286,17 @@ class Journal:
         )
         return [Request(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
 
-    def answer(self, request: int, exit_code: int, text: str, at: datetime) -> None:
-        """Settle a request."""
+    def answer(self, answer: Answer, at: datetime, *, service: str, fence: int) -> None:
+        """
+        Settle a request that changes nothing.
+
+        Raises: FencedError when *fence* is not the lease's any more, WithdrawnError when the request is not open any
+        more.
+        """
         with transaction(self.connection) as db:
-            db.execute(
-                "update inbox set answered_at = ?, exit_code = ?, answer = ? where id = ? and answered_at is null",
-                (format_instant(at), exit_code, text, request),
-            )
+            if not holds(db, service, fence):
+                raise FencedError(f"{service}: another controller took the lease. This one stepped down.")
+            _settle(db, answer, at)
 
     def answer_to(self, request: int) -> tuple[int, str] | None:
         """The exit code and sentence that settled *request*; None while it is open."""
@@ -292,6 +315,19 @@ class Journal:
     def _all(self, query: str, *values: object) -> list[Any]:
         with storage_errors(self.connection.path):
             return self.connection.execute(query, values).fetchall()
+
+
+class WithdrawnError(RefusedError):
+    """Whoever asked took the request back before it was settled."""
+
+
+def _settle(db: Connection, answer: Answer, at: datetime) -> None:
+    settled = db.execute(
+        "update inbox set answered_at = ?, exit_code = ?, answer = ? where id = ? and answered_at is null",
+        (format_instant(at), answer.exit_code, answer.text, answer.request),
+    )
+    if settled.rowcount != 1:
+        raise WithdrawnError(f"request {answer.request}: it was taken back. Nothing was done.")
 
 
 class _Body(msgspec.Struct, frozen=True):

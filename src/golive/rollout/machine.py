@@ -23,7 +23,7 @@ event is made).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -108,16 +108,18 @@ def _of_phase(state: State) -> tuple[Command, ...]:
             return ()
 
 
-def replay(history: list[ev.AnyEvent]) -> State:
+def replay(history: Iterable[ev.AnyEvent]) -> State:
     """
     The state after *history*, from nothing. The same events always end in the same state.
 
     Raises: ValueError when *history* does not begin with Started.
     """
-    if not history or not isinstance(history[0], ev.Started):
+    events = iter(history)
+    first = next(events, None)
+    if not isinstance(first, ev.Started):
         raise ValueError("a rollout's history begins with its start")
-    state, _ = begin(history[0])
-    for event in history[1:]:
+    state, _ = begin(first)
+    for event in events:
         state, _ = decide(state, event)
     return state
 

@@ -23,7 +23,8 @@ from golive.rollout.machine import State
 from golive.rollout.plan import Plan
 
 if TYPE_CHECKING:
-    from golive.testing.simulated_world import Incarnation, World
+    from golive.testing.simulated_life import Incarnation
+    from golive.testing.simulated_world import World
 
 _NEW = "v2"
 
@@ -95,11 +96,13 @@ class SimulatedHooks:
         """See :class:`golive.rollout.hooks.HookRunner`."""
         await self.life.hang()
         world = self.life.world
-        run = world.hooks.runs.get((order.rollout, order.call.name))
-        if run is None:
-            await self.life.die_here()
-            run = world.hooks.begin(order)
-            await self.life.die_here()
+        key = (order.rollout, order.call.name)
+        if key not in world.hooks.runs:
+            await self.life.arrive(f"before hook {order.call.name}")
+            if key not in world.hooks.runs:  # of two that begin it one gets the claim
+                world.hooks.begin(order)
+            await self.life.arrive(f"after hook {order.call.name}")
+        run = world.hooks.runs[key]
         while run.ends_at > world.now() and run.outcome is not HookOutcome.UNKNOWN:  # noqa: ASYNC110 - the fates change it
             await asyncio.sleep(0.5)
         await self.life.hang()

@@ -1,39 +1,28 @@
 """
-The world of the simulator: what runs, where the traffic goes, how often it fails, and the ports through which one life
-of a controller reaches it. It keeps the truth and checks, at every write, what must hold whatever happens.
+The world of the simulator: what runs, where the traffic goes, how often it fails. It keeps the truth, which outlives
+every controller, and checks, wherever traffic changes, what must hold whatever happens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from golive.errors import RefusedError, UnavailableError
-from golive.rollout import events as ev
-from golive.rollout.controller import Controller
 from golive.rollout.journal import Entry, Journal
-from golive.rollout.lease import Holder, Lease
-from golive.rollout.machine import Phase, State
+from golive.rollout.machine import State
 from golive.rollout.pace import Pace
-from golive.rollout.ports import (
-    Arm,
-    ArmSample,
-    Capability,
-    Condition,
-    FencedError,
-    Health,
-    Sample,
-    Split,
-    UnconfirmedError,
-)
-from golive.rollout.session import EVERY_ROUTE, JudgeMaker, Snapshot
-from golive.testing.simulated_hooks import HookRecord, SimulatedHooks
+from golive.rollout.ports import FencedError, Sample, Split
+from golive.testing.simulated_hooks import HookRecord
 from golive.testing.virtual import VirtualClock
+
+if TYPE_CHECKING:
+    from golive.testing.simulated_life import Incarnation
 
 SERVICE, OLD, NEW = "web", "v1", "v2"
 PACE = Pace(
@@ -44,6 +33,9 @@ PACE = Pace(
     ready=timedelta(seconds=60),
     drain=timedelta(seconds=10),
 )
+
+READY_SECONDS = 3.0
+"""From the start of a version to its being ready."""
 
 
 class Broken(AssertionError):
@@ -64,7 +56,12 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         error_ratio: the share of the candidate's requests that fail (stable: 0.2 %).
         candidate_starts: whether it ever becomes ready.
         candidate_dies_at, stable_dies_at: None never.
-        kills: the numbers of the writes at which the controller is killed, before or after the write.
+        kills: the numbers of the points at which the controller is killed: before, within or after a write.
+        rivals: the numbers of the points at which a second controller takes over while the first one, which was stalled
+            there, goes on and believes it leads.
+        slow: seconds that a write at the gateway takes which leaves the candidate with traffic, and a version to answer
+            its last request.
+        jobs: jobs move beside the requests, by a router of their own.
         usurper_at: when a second controller takes over although the first one lives.
         people: (at, verb) requests.
         hook_fails: a hook fails; *hook_lost*: one that runs when a controller is killed is never heard of again.
@@ -77,69 +74,13 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     candidate_dies_at: float | None = None
     stable_dies_at: float | None = None
     kills: tuple[int, ...] = ()
+    rivals: tuple[int, ...] = ()
+    slow: float = 0.0
+    jobs: bool = False
     usurper_at: float | None = None
     people: tuple[tuple[float, str], ...] = ()
     hook_fails: float = 0.0
     hook_lost: float = 0.0
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """
-    How one simulated rollout ended.
-
-    Attributes:
-        took: virtual seconds.
-        abort_seconds: from the answered abort to weight 0 at the gateway, when somebody aborted in time.
-        failed_requests: of the candidate, as far as users saw them.
-    """
-
-    state: State
-    entries: list[Entry]
-    took: float
-    kills: int
-    abort_seconds: float | None
-    failed_requests: int
-
-
-class SimpleJudge:
-    """A stand-in for the judge: quick, deterministic, right enough to drive the machine. Not for production."""
-
-    def __init__(self) -> None:
-        self.base = [0, 0]
-
-    def observe(self, snapshot: Snapshot) -> Any:
-        """Half per cent more errors than usual on 300 requests is a regression, fewer is fine."""
-        if snapshot.stage < 0:
-            return _Answer("hold", "history")
-        requests, errors = sum(snapshot.requests[1]) - self.base[0], sum(snapshot.errors[1]) - self.base[1]
-        if requests < 0:
-            self.base = [0, 0]
-            return _Answer("hold", "the counters began again")
-        if errors >= 4 and errors > 0.05 * requests:
-            return _Answer("rollback", f"{errors} of {requests} requests failed")
-        if requests >= 60 or snapshot.stage_age > 300:
-            return _Answer("promote", f"{errors} of {requests} requests failed")
-        return _Answer("hold", f"needs {60 - requests} more requests")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Its state."""
-        return {"base": self.base}
-
-    @classmethod
-    def make(cls, state: State, stored: dict[str, Any] | None) -> SimpleJudge:
-        """See :class:`golive.rollout.session.JudgeMaker`."""
-        judge = cls()
-        if stored:
-            judge.base = list(stored["base"])
-        return judge
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    action: str
-    reason: str
-    confidence: float = 50.0
-    needs_human: bool = False
-    rows: tuple[Any, ...] = ()
 
 
 class World:
@@ -147,6 +88,8 @@ class World:
     The truth: what runs, where the traffic goes, how often it failed. It outlives every controller.
 
     Attributes:
+        points: every point at which a controller could have been killed, in order.
+        scripts: what people and fate still have to do, each in its order.
         broken: the first check that failed, wherever it was made; a task of the controller may have swallowed it.
         broke: set with it.
     """
@@ -163,12 +106,18 @@ class World:
         self.fence = 0
         self.alive: dict[str, float] = {}
         self.revived: set[str] = set()
-        self.counts = {OLD: [0, 0], NEW: [0, 0]}
+        self.counts = fresh_counts()
         self.rate = 20.0
         self.epoch = 0
         self.frozen: Sample | None = None
         self.counted_at = 0.0
-        self.writes = 0
+        self.points: list[str] = []
+        self.renewed_in: set[object] = set()
+        self.claims = Claims(self)
+        self.asked: dict[str, float] = {}
+        self.scripts: list[list[Act]] = []
+        self.acting = 0
+        self.usurp: Callable[[Incarnation], None] = lambda _life: None
         self.exposed_after_abort: float | None = None
         self.abort_at: float | None = None
         self.hooks = HookRecord(self)
@@ -193,8 +142,30 @@ class World:
         born = self.alive.get(version)
         if born is None:
             return False
-        dies = self.faults.stable_dies_at if version == OLD else self.faults.candidate_dies_at
+        dies = {OLD: self.faults.stable_dies_at, NEW: self.faults.candidate_dies_at}.get(version)
         return not (dies is not None and born < dies <= self.now())
+
+    # ---- people and fate
+
+    def recorded(self, entry: Entry) -> None:
+        """The journal has one more entry: what was to happen then happens."""
+        for script in self.scripts:
+            while script and script[0].when(entry):
+                act = script.pop(0)
+                self.acting += 1
+                asyncio.get_running_loop().call_later(act.after, self._act, act)
+
+    def _act(self, act: Act) -> None:
+        self.acting -= 1
+        act.do(self)
+
+    @property
+    def over(self) -> bool:
+        """Whether every rollout is, and nobody wants anything more."""
+        if any(self.scripts) or self.acting:
+            return False
+        rollouts = self.journal.rollouts(SERVICE)
+        return bool(rollouts) and all(state.final for state in rollouts) and not self.journal.requests(SERVICE)
 
     # ---- traffic
 
@@ -202,238 +173,88 @@ class World:
         """Let the requests since the last look happen, *rate* a second, split as the gateway has it."""
         seconds, self.counted_at = self.now() - self.counted_at, self.now()
         total = int(self.rate * seconds)
-        share = self.split.weight / 10_000 if self.split.candidate == NEW else float(self.split.stable == NEW)
-        for version, requests in ((NEW, round(total * share)), (OLD, total - round(total * share))):
-            ratio = self.faults.error_ratio if version == NEW else 0.002
+        share = self.split.weight / 10_000 if self.split.candidate else 0.0
+        for version, requests in (
+            (self.split.candidate or NEW, round(total * share)), (self.split.stable, total - round(total * share)),
+        ):  # fmt: skip
+            ratio = 0.002 if version == OLD else self.faults.error_ratio
             ratio = ratio if self.living(version) else 1.0
             failed = sum(self.random.random() < ratio for _ in range(requests)) if 0 < ratio < 1 else requests * ratio
             self.counts[version][0] += requests
             self.counts[version][1] += int(failed)
 
-    def move(self, split: Split, fence: int) -> None:
-        """The gateway does as told. Checks, at the only place where traffic changes, what must always hold."""
-        if fence < self.fence:
-            raise FencedError(f"token {fence} is older than {self.fence}")
-        self.fence = fence
-        self._check_move(split)
+    def move(self, split: Split, fence: int, asked_at: float) -> None:
+        """
+        The gateway does as it was told at *asked_at*. Checks, at the only place where traffic changes, what must always
+        hold.
+        """
+        self.fence = checked_fence(fence, self.fence)
+        self._check_move(split, asked_at)
         self.count()
         self.split = split
         self.weight_history.append((self.now(), split.weight))
-        if split.weight == 0 and split.stable == OLD and self.abort_at is not None and self.exposed_after_abort is None:
+        if self.exposure(split) == 0 and self.abort_at is not None and self.exposed_after_abort is None:
             self.exposed_after_abort = self.now() - self.abort_at
 
-    def _check_move(self, split: Split) -> None:
-        exposed = exposure(self.split)
-        wanted = exposure(split)
-        last = self._journalled()
-        if wanted > exposed and (last is None or last.weight < wanted):
-            self.fail(f"weight rose to {wanted} and the journal says {last.weight if last else None}")
-        if wanted < exposed and wanted == 0 and not self.living(OLD) and self.living(NEW):
-            died = self.faults.stable_dies_at or 0.0
-            if self.now() - died > 5 * PACE.probe.total_seconds():
-                self.fail("traffic was moved onto a stable version that has been dead for long")
+    def exposure(self, split: Split) -> int:
+        """The share of the traffic, in basis points, that is not on the version in production."""
+        stored, service = self.journalled(), self.journal.service(SERVICE)
+        stable = stored.stable if stored else service.version if service else OLD
+        return split.weight if split.stable == stable else 10_000
 
-    def _journalled(self) -> State | None:
+    def check_rise(self, before: Split, split: Split) -> None:
+        """No share of anything grows beyond what the journal says."""
+        wanted, last = self.exposure(split), self.journalled()
+        if wanted > self.exposure(before) and (last is None or last.weight < wanted):
+            self.fail(f"weight rose to {wanted} and the journal says {last.weight if last else None}")
+
+    def _check_move(self, split: Split, asked_at: float) -> None:
+        self.check_rise(self.split, split)
+        last = self.journalled()
+        if last is None or self.exposure(self.split) == 0 or self.exposure(split) > 0:
+            return
+        if not self.living(last.stable) and self.living(last.candidate):
+            died = self.faults.stable_dies_at or 0.0
+            if died < asked_at:
+                self.fail("traffic was moved onto a stable version that was dead when it was asked for")
+
+    def journalled(self) -> State | None:
+        """The rollout in progress, as the journal has it."""
         stored = self.journal.active(SERVICE)
         return stored[0] if stored else None
 
 
-def exposure(split: Split) -> int:
-    return 10_000 if split.stable == NEW else split.weight
+class Claims:
+    """The truth about the jobs: by which split they are claimed."""
 
-
-class Incarnation:
-    """One life of the controller: its ports, which stop working the moment it is killed."""
-
-    def __init__(self, world: World, number: int, maker: JudgeMaker) -> None:
+    def __init__(self, world: World) -> None:
         self.world = world
-        self.number = number
-        self.dead = asyncio.Event()
-        self.capabilities: frozenset[Capability] = frozenset()
-        self.bounds: tuple[float, ...] = (0.1, 1.0)
-        self.controller = Controller(
-            SERVICE,
-            journal=_MortalJournal(self),
-            router=self,
-            evidence=self,
-            deployer=self,
-            judges=maker,
-            clock=world.clock,
-            pace=PACE,
-            lease=_MortalLease(self),
-            hooks=SimulatedHooks(self),
-        )
+        self.split = Split(OLD)
+        self.known: set[str] = set()
+        self.fence = 0
 
-    def write(self) -> None:
-        """Every write comes by here, before and after; the fates count them."""
-        if self.dead.is_set():
-            raise Killed
-        self.world.writes += 1
-        if self.world.writes in self.world.faults.kills:
-            self.dead.set()
-            self.world.hooks.lose()
-            raise Killed
-
-    def unlucky(self, chance: float) -> bool:
-        """Whether something goes wrong now. Everything works again in the end, or nothing could be promised."""
-        return self.world.now() < 1500 and self.world.random.random() < chance
-
-    async def hang(self) -> None:
-        """A dead process does nothing, for ever."""
-        if self.dead.is_set():
-            await asyncio.get_running_loop().create_future()
-
-    # ---- Router
-
-    async def ensure(self, arms: Sequence[Arm], *, fence: int) -> None:
-        """See :class:`golive.rollout.ports.Router`."""
-        await self.hang()
-        if fence < self.world.fence:
-            raise FencedError("an older token")
-        await asyncio.sleep(0.05)
-        for arm in arms:
-            self.world.known[arm.version] = arm.address
-
-    async def apply(self, split: Split, *, fence: int) -> None:
-        """See :class:`golive.rollout.ports.Router`."""
-        await self.hang()
-        chance = self.world.faults.gateway
-        if self.unlucky(chance):
-            raise UnavailableError("the gateway does not answer")
-        await self.die_here()
-        if self.unlucky(chance):
-            await asyncio.sleep(self.world.random.uniform(0, 8))
-        await self.hang()
-        self.world.move(split, fence)
-        await self.die_here()
-        if self.unlucky(chance):
-            raise UnconfirmedError("the gateway did not confirm")
-
-    async def die_here(self) -> None:
-        """One of the writes at which the fates may strike."""
-        try:
-            self.write()
-        except Killed:
-            await self.hang()
-
-    async def observe(self) -> Split | None:
-        """See :class:`golive.rollout.ports.Router`."""
-        await self.hang()
-        return None if self.unlucky(self.world.faults.gateway) else self.world.split
-
-    async def active(self, version: str) -> int:
-        """See :class:`golive.rollout.ports.Router`."""
-        await self.hang()
-        self.world.in_flight[version] = self.world.random.choice((0, 0, 3))
-        return self.world.in_flight[version]
-
-    async def retire(self, version: str, *, fence: int) -> None:
-        """See :class:`golive.rollout.ports.Router`."""
-        await self.hang()
-        if fence < self.world.fence:
-            raise FencedError("an older token")
-        if version == self.world.split.stable or (version == self.world.split.candidate and self.world.split.weight):
-            self.world.fail(f"{version} was to be retired while it had traffic")
-        if self.unlucky(self.world.faults.gateway):
-            raise RefusedError("requests in flight")
-        self.world.known.pop(version, None)
-
-    # ---- Evidence
-
-    async def sample(self) -> Sample:
-        """See :class:`golive.rollout.ports.Evidence`."""
-        await self.hang()
-        world, chance = self.world, self.world.faults.evidence
-        if self.unlucky(chance):
-            raise UnavailableError("no answer from the counters")
-        world.count()
-        if self.unlucky(chance / 4):
-            world.counts = {OLD: [0, 0], NEW: [0, 0]}
-            world.epoch += 1
-        if world.frozen is not None and self.unlucky(chance):
-            return world.frozen
-        arms = {
-            version: ArmSample({EVERY_ROUTE: count[0]}, {EVERY_ROUTE: count[1]}, [count[0], 0, 0])
-            for version, count in world.counts.items()
-        }
-        world.frozen = Sample(world.clock.now(), str(world.epoch), arms)
-        return world.frozen
-
-    # ---- Deployer
-
-    async def prepare(self, version: str) -> None:
-        """See :class:`golive.rollout.ports.Deployer`."""
-        await self.hang()
-
-    async def start(self, version: str) -> Arm:
-        """See :class:`golive.rollout.ports.Deployer`."""
-        await self.hang()
-        if not self.world.living(version):
-            self.world.alive[version] = self.world.now()
-        return Arm(version, f"{version}:80")
-
-    async def condition(self, version: str) -> Condition:
-        """See :class:`golive.rollout.ports.Deployer`."""
-        await self.hang()
-        if not self.world.living(version):
-            return Condition(Health.DEAD, "killed")
-        if version == NEW and not self.world.faults.candidate_starts:
-            return Condition(Health.STARTING, "still importing")
-        ready = self.world.now() - self.world.alive[version] >= 3
-        return Condition(Health.READY) if ready else Condition(Health.STARTING, "importing")
-
-    async def stop(self, version: str) -> None:
-        """See :class:`golive.rollout.ports.Deployer`."""
-        await self.hang()
-        if version == self.world.split.stable or (version == self.world.split.candidate and self.world.split.weight):
-            self.world.fail(f"{version} was stopped while it had traffic")
-        if version in self.world.known and self.world.in_flight.get(version) == 0:
-            self.world.fail(f"{version} was stopped, idle, before the gateway forgot it")
-        self.world.alive.pop(version, None)
-
-    def running(self) -> Sequence[Arm]:
-        """See :class:`golive.rollout.ports.Deployer`."""
-        return [Arm(version, f"{version}:80") for version in self.world.alive if self.world.living(version)]
+    def move(self, split: Split, fence: int) -> None:
+        """The job store does as told."""
+        self.fence = checked_fence(fence, self.fence)
+        self.world.check_rise(self.split, split)
+        self.split = split
 
 
-class _MortalJournal(Journal):
-    """The world's journal, as far as this life of the controller reaches it."""
+class Act(msgspec.Struct, frozen=True):
+    """Something that people or fate do *after* seconds, once the journal has an entry for which *when* holds."""
 
-    def __init__(self, life: Incarnation) -> None:
-        self.life = life
-        self.connection = life.world.journal.connection
-
-    def append(self, event: ev.AnyEvent, state: State, judge: dict[str, Any] | None, *, fence: int) -> Entry:
-        self.life.write()
-        before = self.service(SERVICE)
-        entry = super().append(event, state, judge, fence=fence)
-        self._examine(state, before.version if before else OLD)
-        self.life.write()
-        return entry
-
-    def _examine(self, state: State, in_production: str) -> None:
-        """What every controller that may write believes: the journal's version in production, and who has the users."""
-        if self.life.controller.current != in_production:
-            self.life.world.fail(f"in production is {in_production}, the controller has {self.life.controller.current}")
-        if state.phase in (Phase.PROMOTING, Phase.RETIRING, Phase.LIVE) and state.split != Split(state.candidate):
-            self.life.world.fail(f"a rollout that is {state.phase} wants {state.split}, not all for {state.candidate}")
+    when: Callable[[Entry], bool]
+    do: Callable[[World], object]
+    after: float = 0.0
 
 
-class _MortalLease(Lease):
-    """A lease that a killed controller neither renews nor gives back."""
+def fresh_counts() -> dict[str, list[int]]:
+    """Counters that begin again: [requests, errors] by version."""
+    return defaultdict(lambda: [0, 0], {OLD: [0, 0], NEW: [0, 0]})
 
-    def __init__(self, life: Incarnation) -> None:
-        super().__init__(life.world.journal.connection, SERVICE, Holder(f"host-{life.number}", life.number, ""))
-        self.life = life
 
-    def renew(self, now: Any) -> None:
-        if self.life.dead.is_set():
-            raise Killed
-        stalled = self.life.world.faults.usurper_at
-        if stalled is not None and self.life.number == 0 and self.life.world.now() >= stalled:
-            return  # this one believes it still leads: its renewals get lost on the way
-        super().renew(now)
-
-    def release(self, now: Any) -> None:
-        if not self.life.dead.is_set():
-            super().release(now)
+def checked_fence(fence: int, seen: int) -> int:
+    """*fence*, the highest that was seen from now on. Raises: FencedError."""
+    if fence < seen:
+        raise FencedError(f"token {fence} is older than {seen}")
+    return fence

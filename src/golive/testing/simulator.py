@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,25 +32,21 @@ from golive.rollout.ports import (
     FencedError,
 )
 from golive.rollout.session import JudgeMaker
+from golive.testing.simulated_ending import Outcome as Outcome
+from golive.testing.simulated_ending import ending_of
 from golive.testing.simulated_hooks import examine_hooks
 from golive.testing.simulated_hooks import with_hooks as with_hooks
-from golive.testing.simulated_world import (
-    NEW,
-    OLD,
-    SERVICE,
-    Incarnation,
-    Killed,
-    World,
-    exposure,
-)
+from golive.testing.simulated_judge import SimpleJudge as SimpleJudge
+from golive.testing.simulated_life import Incarnation, usurper
+from golive.testing.simulated_world import NEW, OLD, SERVICE, Act, Killed, World
 from golive.testing.simulated_world import Broken as Broken
 from golive.testing.simulated_world import Faults as Faults
-from golive.testing.simulated_world import Outcome as Outcome
-from golive.testing.simulated_world import SimpleJudge as SimpleJudge
 from golive.testing.virtual import run_virtual
 
 HORIZON_SECONDS = 200_000.0
 """A rollout that has not ended by then never will; those that wait for people and windows take days."""
+_AFTERWARDS_SECONDS = 30.0
+"""A write that was still on its way when all was over has come by then."""
 
 
 def simulate(
@@ -59,27 +55,39 @@ def simulate(
     plan: Plan | None = None,
     maker: JudgeMaker | None = None,
     *,
+    scripts: Sequence[Sequence[Act]] | None = None,
     horizon_seconds: float = HORIZON_SECONDS,
 ) -> Outcome:
     """
-    Play one rollout to its end.
+    Play one rollout to its end; with *scripts* only what these tell of people and fate happens, in as many rollouts as
+    they begin.
 
     Raises: Broken when an invariant does not hold.
     """
-    return run_virtual(_simulate(seed, faults, plan or small_plan(), maker or SimpleJudge.make, horizon_seconds))
+
+    async def play() -> Outcome:
+        world = World(seed, faults)
+        world.scripts = [list(script) for script in scripts or ()]
+        people = _people(world, plan or small_plan(), told=scripts is not None)
+        return await _simulate(world, people, maker or SimpleJudge.make, horizon_seconds)
+
+    return run_virtual(play())
 
 
-async def _simulate(seed: int, faults: Faults, plan: Plan, maker: JudgeMaker, horizon_seconds: float) -> Outcome:
-    world = World(seed, faults)
-    people = asyncio.create_task(_people(world, plan))
+async def _simulate(
+    world: World, interfering: Coroutine[Any, Any, None], maker: JudgeMaker, horizon_seconds: float
+) -> Outcome:
+    people = asyncio.create_task(interfering)
     lives = asyncio.create_task(_lives(world, maker))
     broke = asyncio.create_task(world.broke.wait())
     try:
         async with asyncio.timeout(horizon_seconds):
             await asyncio.wait((lives, broke), return_when=asyncio.FIRST_COMPLETED)
-            for task in (lives, people):
-                if task.done() and world.broken is None:
-                    task.result()
+            if world.broken is None:
+                lives.result()
+                await asyncio.sleep(_AFTERWARDS_SECONDS)
+            if people.done() and world.broken is None:
+                people.result()
     except TimeoutError:
         state = world.journal.active(SERVICE)
         world.fail(f"no end after {world.now():.0f} s: {state[0] if state else 'not even begun'}")
@@ -92,17 +100,19 @@ async def _simulate(seed: int, faults: Faults, plan: Plan, maker: JudgeMaker, ho
     return _examine(world)
 
 
-async def _people(world: World, plan: Plan) -> None:
-    """Somebody ships, others interfere."""
+async def _people(world: World, plan: Plan, *, told: bool) -> None:
+    """Somebody ships, others interfere; when the story is *told* nobody does but those in it."""
     body = {"version": NEW, "plan": msgspec.to_builtins(plan), "at_once": True}
     await _ship(world, body, plan)
+    if told:
+        return
     for at, verb in sorted(world.faults.people):
         await asyncio.sleep(max(0.0, at - world.now()))
         number = world.journal.ask(SERVICE, "grace", verb, {}, world.clock.now())
         if verb == "abort":
             await _abort(world, number)
     guarded = plan.freeze or plan.window or plan.hooks or any(stage.approval for stage in plan.stages)
-    while guarded and not _over(world):
+    while guarded and not world.over:
         await asyncio.sleep(world.random.uniform(20, 200))
         who, verb = (
             world.random.choice(("grace", "grace", "mary")),
@@ -128,7 +138,7 @@ async def _ship(world: World, body: dict[str, Any], plan: Plan) -> None:
 
 async def _abort(world: World, number: int) -> None:
     world.abort_at = world.now()
-    world.exposed_after_abort = None if exposure(world.split) else 0.0
+    world.exposed_after_abort = None if world.exposure(world.split) else 0.0
     while (answer := world.journal.answer_to(number)) is None:  # noqa: ASYNC110 - as the command line does it
         await asyncio.sleep(0.2)
     if answer[0] != 0:
@@ -136,33 +146,39 @@ async def _abort(world: World, number: int) -> None:
 
 
 async def _lives(world: World, maker: JudgeMaker) -> None:
-    """One controller after the other, until the rollout is over; with a usurper, two at a time."""
-    first = asyncio.create_task(_live(world, 0, maker))
-    others: list[asyncio.Task[None]] = []
+    """One controller after the other, until all is over; with a usurper or a rival, two at a time."""
+    numbers = itertools.count(10)
+    playing: set[asyncio.Task[None]] = set()
+
+    def begin(life: Coroutine[Any, Any, None]) -> None:
+        playing.add(asyncio.create_task(life))
+
+    world.usurp = lambda life: begin(_live(usurper(life, next(numbers))))
+    begin(_live(Incarnation(world, 0, maker)))
     if world.faults.usurper_at is not None:
-        others.append(asyncio.create_task(_usurp(world, maker)))
+        begin(_usurp(world, maker, world.faults.usurper_at))
     try:
-        await first
-        for other in others:
-            await other
-        number = 10
-        while not _over(world):
-            await asyncio.sleep(1)
-            await _live(world, number, maker)
-            number += 1
+        while playing or not world.over:
+            if not playing:
+                await asyncio.sleep(1)
+                begin(_live(Incarnation(world, next(numbers), maker)))
+            done, _ = await asyncio.wait(playing, return_when=asyncio.FIRST_COMPLETED)
+            playing -= done
+            for task in done:
+                task.result()
     finally:
-        for task in (first, *others):
+        for task in playing:
             task.cancel()
 
 
-async def _usurp(world: World, maker: JudgeMaker) -> None:
-    await asyncio.sleep((world.faults.usurper_at or 0) + 1)
-    await _live(world, 1, maker)
+async def _usurp(world: World, maker: JudgeMaker, at: float) -> None:
+    await asyncio.sleep(at + 1)
+    await _live(Incarnation(world, 1, maker))
 
 
-async def _live(world: World, number: int, maker: JudgeMaker) -> None:
-    """One life of a controller, to its death, its dethronement or the end of the rollout."""
-    life = Incarnation(world, number, maker)
+async def _live(life: Incarnation) -> None:
+    """One life of a controller, to its death, its dethronement or the end of everything."""
+    world = life.world
     body = asyncio.create_task(life.controller.run(OLD))
     desk = asyncio.create_task(Desk(life.controller).serve())
     death: asyncio.Task[Any] = asyncio.create_task(life.dead.wait())
@@ -190,37 +206,41 @@ def _forgive(task: asyncio.Task[None]) -> None:
 
 
 async def _wait_over(world: World) -> None:
-    while not _over(world):  # noqa: ASYNC110 - the journal is what says so
+    while not world.over:  # noqa: ASYNC110 - the journal is what says so
         await asyncio.sleep(1)
-
-
-def _over(world: World) -> bool:
-    rollouts = world.journal.rollouts(SERVICE)
-    return bool(rollouts) and all(state.final for state in rollouts)
 
 
 def _examine(world: World) -> Outcome:
     """What must hold when it is over."""
-    state = world.journal.rollouts(SERVICE)[0]
+    rollouts = world.journal.rollouts(SERVICE)
+    for rollout in rollouts:
+        _examine_record(world, rollout)
+    state = rollouts[0]
+    if world.split != state.split:
+        world.fail(f"the rollout is {state.phase} and the gateway has {world.split}")
+    if world.faults.jobs and world.claims.split != state.split:
+        world.fail(f"the rollout is {state.phase} and the jobs are claimed by {world.claims.split}")
+    if not world.living(state.split.stable):
+        world.fail("all traffic is on a version that does not run")
+    abort = world.exposed_after_abort if world.abort_at is not None else None
+    if world.abort_at is not None and state.phase is Phase.ROLLED_BACK and abort is None:
+        world.fail("aborted, and the weight never reached 0")
     entries = list(world.journal.entries(state.id))
-    if replay([entry.event for entry in entries]) != state:
+    return Outcome(state, entries, world.now(), world.points, abort, world.counts[NEW][1], ending_of(world))
+
+
+def _examine_record(world: World, state: State) -> None:
+    entries = list(world.journal.entries(state.id))
+    if replay(entry.event for entry in entries) != state:
         world.fail("the journal does not replay to the stored state")
     if faults := world.journal.verify(state.id):
         world.fail(f"the journal is not whole: {faults}")
-    if world.split != state.split:
-        world.fail(f"the rollout is {state.phase} and the gateway has {world.split}")
     weights = [entry.weight for entry in entries]
     rising = [after for before, after in itertools.pairwise(weights) if after > before]
     if rising != sorted(set(rising)):
         world.fail(f"a step was taken twice or out of order: {weights}")
     _examine_rises(world, state, entries)
     examine_hooks(world, state, entries)
-    if not world.living(state.split.stable):
-        world.fail("all traffic is on a version that does not run")
-    abort = world.exposed_after_abort if world.abort_at is not None else None
-    if world.abort_at is not None and state.phase is Phase.ROLLED_BACK and abort is None:
-        world.fail("aborted, and the weight never reached 0")
-    return Outcome(state, entries, world.now(), world.writes, abort, world.counts[NEW][1])
 
 
 def _examine_rises(world: World, state: State, entries: list[Entry]) -> None:
@@ -231,7 +251,7 @@ def _examine_rises(world: World, state: State, entries: list[Entry]) -> None:
             agreed.append(entry.event)
         if entry.weight <= before.weight:
             continue
-        if closed_until(state.plan.freeze, state.plan.window, entry.at) is not None:
+        if not state.overridden and closed_until(state.plan.freeze, state.plan.window, entry.at) is not None:
             world.fail(f"the weight rose to {entry.weight} at {entry.at}, in a freeze")
         stage = state.plan.stages[entry.stage]
         people = {event.actor for event in agreed}
@@ -288,7 +308,7 @@ def random_faults(seed: int) -> Faults:
         candidate_starts=dice.random() > 0.05,
         candidate_dies_at=sometimes(0.15, dice.uniform(4, 400), None),
         stable_dies_at=sometimes(0.15, dice.uniform(4, 400), None),
-        kills=tuple(sorted(dice.sample(range(1, 120), k=dice.choice((0, 0, 1, 2, 5))))),
+        kills=tuple(sorted(dice.sample(range(1, 240), k=dice.choice((0, 0, 1, 2, 5))))),
         usurper_at=sometimes(0.15, dice.uniform(5, 300), None),
         people=tuple(people),
         hook_fails=dice.choice((0.0, 0.2)),
