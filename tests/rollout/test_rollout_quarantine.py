@@ -35,10 +35,19 @@ def test_a_version_golive_took_back_is_in_quarantine_until_it_has_served() -> No
     assert quarantined_by([failed], "v1") is None
 
 
-def test_what_never_had_traffic_or_was_taken_back_by_a_person_may_be_tried_again() -> None:
-    """Nobody was harmed, or somebody decided and may decide again."""
+def test_a_version_a_person_took_back_is_in_quarantine_too() -> None:
+    """A pipeline that ships it again is not that person."""
+    aborted = rollout("v1", "v2", BACK, by="ada")
+    assert quarantined_by([aborted], "v2") is aborted
+    assert quarantined_by([rollout("v1", "v2", LIVE), aborted], "v2") is None
+
+
+def test_what_never_had_traffic_or_made_room_may_be_tried_again() -> None:
+    """Nobody was harmed, or nothing was said against it."""
     assert quarantined_by([rollout("v1", "v2", BACK, by="golive", stage=-1)], "v2") is None
-    assert quarantined_by([rollout("v1", "v2", BACK, by="ada")], "v2") is None
+    assert quarantined_by([rollout("v1", "v2", BACK, by="ada", stage=-1)], "v2") is None
+    superseded = replace(rollout("v1", "v2", BACK, by="ada"), superseded_by="v3")
+    assert quarantined_by([superseded], "v2") is None
 
 
 def test_a_version_somebody_returned_from_is_in_quarantine() -> None:

@@ -169,7 +169,8 @@ class Desk:
         now = self.controller.state
         if now is None or now.id != state.id or now.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
             return  # it ended by itself while the release was made
-        self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=f"superseded by {version}"))
+        why = f"superseded by {version}"
+        self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=why, superseded_by=version))
 
     def _refuse_version(self, version: str, *, force: bool) -> None:
         if version == self.controller.current:

@@ -201,10 +201,16 @@ class Resumed(Event, frozen=True, kw_only=True, tag="resumed"):
 
 
 class Aborted(Event, frozen=True, kw_only=True, tag="aborted"):
-    """Take all traffic back now. Wins from every state."""
+    """
+    Take all traffic back now. Wins from every state.
+
+    Attributes:
+        superseded_by: the newer version that it makes room for; nothing was said against it then.
+    """
 
     actor: str
     reason: str = ""
+    superseded_by: str = ""
 
 
 class WatchEnded(Event, frozen=True, kw_only=True, tag="watch_ended"):

@@ -409,7 +409,8 @@ def _resumed(state: State, event: ev.Resumed) -> State:
 
 
 def _aborted(state: State, event: ev.Aborted) -> State:
-    return _roll_back(state, event.at, _said(f"aborted by {event.actor}", event.reason), event.actor)
+    back = _roll_back(state, event.at, _said(f"aborted by {event.actor}", event.reason), event.actor)
+    return back if back is state else replace(back, superseded_by=event.superseded_by)
 
 
 def _watch_ended(state: State, event: ev.WatchEnded) -> State:

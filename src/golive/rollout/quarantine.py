@@ -14,8 +14,9 @@ LOOK_BACK = 100
 
 def quarantined_by(rollouts: Iterable[State], version: str) -> State | None:
     """
-    The rollout that took *version* back, when nothing has spoken for it since: by golive once it had traffic, or by a
-    person who returned to the version before it. None when it may be shipped.
+    The rollout that took *version* back after it had traffic, when nothing has spoken for it since: golive did, or a
+    person who aborted, rejected, or returned to the version before it. None when it may be shipped; what made room for
+    a newer version may be, since nothing was said against it.
 
     Args:
         rollouts: newest first.
@@ -26,7 +27,7 @@ def quarantined_by(rollouts: Iterable[State], version: str) -> State | None:
         if state.phase is Phase.LIVE and not state.plan.judged and state.stable == version:
             return state
         exposed = state.stage >= 0  # what never had traffic has harmed nobody and may be tried again
-        if state.phase is Phase.ROLLED_BACK and state.candidate == version and state.ended_by == "golive" and exposed:
+        if state.phase is Phase.ROLLED_BACK and state.candidate == version and exposed and not state.superseded_by:
             return state
     return None
 
