@@ -5,7 +5,7 @@ Bugs that are planted on purpose, to see whether the simulation finds them: one 
     python tests/rollout/planted.py NUMBER    one of them
 
 Each bug is tried in a process of its own, in which the module is compiled from the changed source. First seeded
-rollouts are simulated; what they do not see the suite of the room has to see.
+rollouts are simulated, then the stories of kill_points.py; what they do not see the suite of the room has to see.
 """
 # ruff: noqa: E501 - source is quoted as it stands
 
@@ -15,6 +15,7 @@ import importlib.machinery
 import importlib.util
 import io
 import logging
+import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ SUITE = [
     "test_rollout_journal.py", "test_rollout_scenarios.py", "test_rollout_failure_modes.py", "test_rollout_machine.py",
     "test_rollout_quarantine.py", "test_rollout_dossier.py",
 ]  # fmt: skip
-SEEDS, GUARDED_SEEDS, HOOK_SEEDS = 24, 12, 10
+SEEDS, GUARDED_SEEDS, HOOK_SEEDS, DISTURBANCES = 24, 12, 10, 8
 AT_ONCE = 2
 
 
@@ -46,9 +47,9 @@ BUGS = [
     Bug(
         "An abort during the watch is ignored.",
         "machine",
-        '    return _roll_back(state, event.at, _said(f"aborted by',
+        '    back = _roll_back(state, event.at, _said(f"aborted by',
         "    if state.phase is Phase.WATCHING:\n        return state\n"
-        '    return _roll_back(state, event.at, _said(f"aborted by',
+        '    back = _roll_back(state, event.at, _said(f"aborted by',
     ),
     Bug(
         "The weight rises in a pause.",
@@ -188,7 +189,49 @@ BUGS = [
         "        if state is not None:\n            who =",
         "        if False:\n            who =",
     ),
+    Bug(
+        "A version somebody aborted may come again.",
+        "quarantine",
+        "and exposed and not state.superseded_by:",
+        'and exposed and state.ended_by == "golive":',
+    ),
+    Bug(
+        "Who waits for the end of a watch is refused when the controller died meanwhile.",
+        "desk",
+        "_NEARLY_OVER = (Phase.WATCHING, Phase.PROMOTING, Phase.RETIRING)",
+        "_NEARLY_OVER = (Phase.WATCHING,)",
+    ),
     # ---- controller, work, journal, lease
+    Bug(
+        "A request is answered before what follows from it is recorded.",
+        "controller",
+        "        self._decide(event, answer)\n        self.tell(ev.Ticked",
+        "        self.answer(answer)\n        self.tell(event)\n        self.tell(ev.Ticked",
+    ),
+    Bug(
+        "A rollout begins in one record, and who asked for it is answered in another.",
+        "controller",
+        "        self._enter(event, begin(event)[0], answer)\n",
+        "        self._enter(event, begin(event)[0])\n        self.answer(answer)\n",
+    ),
+    Bug(
+        "A write that is under way comes after the record of an abort.",
+        "controller",
+        "        self._drop_unwanted()\n\n    def _close",
+        "        asyncio.get_running_loop().call_soon(self._drop_unwanted)\n\n    def _close",
+    ),
+    Bug(
+        "A controller that was replaced still answers people.",
+        "journal",
+        "            if not holds(db, service, fence):",
+        "            if False:",
+    ),
+    Bug(
+        "What was withdrawn is done all the same.",
+        "journal",
+        "    if settled.rowcount != 1:",
+        "    if False:",
+    ),
     Bug(
         "What changes within a phase is not recorded.",
         "controller",
@@ -198,8 +241,8 @@ BUGS = [
     Bug(
         "What is no longer wanted goes on.",
         "controller",
-        "await self._cancel([command for command in self._work if command not in commands])",
-        "pass",
+        "            task.cancel()\n            self._leaving.add(task)\n",
+        "            self._leaving_on = [*getattr(self, '_leaving_on', []), task]\n",
     ),
     Bug(
         "The state is acted upon before it is recorded.",
@@ -326,6 +369,22 @@ def _simulated() -> str:
             simulate(seed, faults, plan, horizon_seconds=200_000 if name.startswith("guarded") else 8_000)
         except Exception as error:  # whatever goes wrong is the bug, seen
             return f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:110]}"
+    return _disturbed()
+
+
+def _disturbed() -> str:
+    """What the stories say whose controllers are killed or replaced; see kill_points.py."""
+    from kill_points import STORIES, difference, disturbances, play
+
+    for name, story in STORIES.items():
+        try:
+            undisturbed = play(story)
+        except Exception as error:
+            return f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:110]}"
+        everything = list(disturbances(name, undisturbed))
+        for one in random.Random(name).sample(everything, DISTURBANCES):
+            if found := difference(one, undisturbed):
+                return f"{one}: {found}"[:300]
     return ""
 
 

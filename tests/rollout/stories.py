@@ -130,6 +130,7 @@ STORIES: dict[str, Story] = {
     ),
     "aborted before any traffic": Story(PLAN, script=(_abort("deploying"),)),
     "aborted while the weight moves": Story(PLAN, SLOW, (_abort("shifting", 1),)),
+    "aborted as the weight moves": Story(PLAN, script=(_abort("shifting", 1),)),
     "aborted while it soaks": Story(PLAN, script=(_abort("soaking", 1),)),
     "aborted in a pause": Story(
         PLAN, script=(Act(when("soaking", 0), asks("pause"), 1), Act(paused, asks("abort"), 5)),

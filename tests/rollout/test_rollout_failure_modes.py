@@ -212,6 +212,33 @@ def test_f5_an_abort_wins_within_two_seconds_from(play: Any, long_plan: Plan, mo
     play(act)
 
 
+def test_f5_no_write_that_was_under_way_comes_after_an_abort(play: Any, long_plan: Plan) -> None:
+    """
+    The controller dies on its way to 50 % and somebody aborts. Its successor begins the write it finds wanted and reads
+    the request in one and the same instant: what is recorded first holds.
+    """
+
+    async def act(stage: Any) -> None:
+        entries = stage.life.controller.entries
+
+        def watch(entry: Any) -> None:
+            entries(entry)
+            if entry.phase == "shifting" and entry.stage == 1:
+                stage.request("abort")
+                stage.life.dead.set()
+
+        stage.life.controller.entries = watch
+        await stage.ship(long_plan)
+        await stage.until(stage.life.dead.is_set)
+        await stage.kill()
+        stage.begin()
+        await stage.until_phase(Phase.ROLLED_BACK)
+        assert stage.state.ended_by == "ada"
+        assert max(weight for _, weight in stage.world.weight_history) == 1000
+
+    play(act)
+
+
 async def _busy(_version: str) -> int:
     return 1
 

@@ -5,8 +5,9 @@ The controller: keeps the lease, feeds the machine, does what it asks, and survi
 
 One rule carries the safety: an event is recorded together with the state it leads to *before* anything that follows
 from it is done. A controller that starts therefore reads the state, does what ``wanted(state)`` says, and is where the
-dead one was. Work in progress is a set of tasks, one per wanted command; what is no longer wanted is cancelled before
-anything else begins, so that an abort never waits behind a slow deployment.
+dead one was. Work in progress is a set of tasks, one per wanted command; what is no longer wanted is cancelled in the
+turn of the loop that records why, and has ended before anything else begins: an abort never waits behind a slow
+deployment, and no write that was under way comes after it.
 
 Left out: what people may ask (:mod:`golive.rollout.desk`), how commands are done (:mod:`golive.rollout.work`).
 """
@@ -92,6 +93,7 @@ class Controller:
         self.ready = asyncio.Event()
         self._events: asyncio.Queue[ev.AnyEvent] = asyncio.Queue()
         self._work: dict[Command, asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._history: deque[Sample] = deque(maxlen=self.pace.history)
         self._bad_probes: dict[str, int] = {}
         self._revivals: dict[str, asyncio.Task[None]] = {}
@@ -272,6 +274,7 @@ class Controller:
         self.entries(entry)
         if after.final:
             self._close(after)
+        self._drop_unwanted()
 
     def _close(self, state: State) -> None:
         self.current = state.split.stable
@@ -283,15 +286,27 @@ class Controller:
     # ---- work
 
     async def _match_work(self) -> None:
-        """Cancel what is no longer wanted, then begin what is."""
+        """Wait for the end of what is no longer wanted, then begin what is."""
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+            self._leaving = {task for task in self._leaving if not task.done()}
         state = self.state
-        commands = wanted(state) if state else ()
-        await self._cancel([command for command in self._work if command not in commands])
-        for command in commands:
+        for command in wanted(state) if state else ():
             if command not in self._work and state is not None:
                 if isinstance(command, Observe):
                     self._open_session(state)
                 self._work[command] = asyncio.create_task(self._do(command, state))
+
+    def _drop_unwanted(self) -> None:
+        """
+        Cancel what is no longer wanted, in the same breath as the record that says so: a write that raises the weight
+        must not slip through between an abort and the next turn of the loop.
+        """
+        commands = wanted(self.state) if self.state else ()
+        for command in [command for command in self._work if command not in commands]:
+            task = self._work.pop(command)
+            task.cancel()
+            self._leaving.add(task)
 
     async def _do(self, command: Command, state: State) -> None:
         try:
@@ -301,17 +316,13 @@ class Controller:
         except (GoliveError, OSError) as error:
             log.exception("could not %s: %s", command, error)
 
-    async def _cancel(self, commands: list[Command]) -> None:
-        tasks = [self._work.pop(command) for command in commands]
+    async def _stop_working(self) -> None:
+        tasks = {*self._work.values(), *self._leaving, *self._revivals.values()}
+        self._work.clear()
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-    async def _stop_working(self) -> None:
-        await self._cancel(list(self._work))
-        for task in self._revivals.values():
-            task.cancel()
         self._revivals.clear()
 
     # ---- evidence

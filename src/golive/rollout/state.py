@@ -70,7 +70,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         hook: the call that runs, or is asked about while waiting; *hooks_over*: those that need not run any more.
         removed: the version that was to go is gone; the rollout is over when its last hook is.
         reason: why it is in this phase, one sentence.
-        ended_by: "golive" or the person, for a rollback; *superseded_by*: the version it made room for, when that is why.
+        ended_by: "golive" or the person, for a rollback; *superseded_by*: the version it made room for, if any.
     """
 
     id: str

@@ -10,7 +10,8 @@ kept. Between what is done in the world and its record in the journal there is t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -112,19 +113,14 @@ class Incarnation:
             await self.hang()
         else:
             if number in self.world.faults.rivals:
-                await asyncio.sleep(STALLS_SECONDS[number % len(STALLS_SECONDS)])
+                await self._stall(STALLS_SECONDS[number % len(STALLS_SECONDS)])
 
-    async def sent(self, write: Coroutine[Any, Any, None]) -> None:
-        """Do *write*. Of a controller that was replaced it goes on, whatever becomes of whoever waits for it."""
-        task = asyncio.ensure_future(write)
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if self.stalled:
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())
-            else:
-                task.cancel()
-            raise
+    async def _stall(self, seconds: float) -> None:
+        """Wait, whatever becomes of whoever waits for this write: it is on its way and cannot be called back."""
+        until = self.world.now() + seconds
+        while (left := until - self.world.now()) > 0:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(left)
 
     def unlucky(self, chance: float) -> bool:
         """Whether something goes wrong now. Everything works again in the end, or nothing could be promised."""
@@ -144,9 +140,6 @@ class Incarnation:
     async def ensure(self, arms: Sequence[Arm], *, fence: int) -> None:
         """See :class:`golive.rollout.ports.Router`."""
         await self.hang()
-        await self.sent(self._ensure(arms, fence))
-
-    async def _ensure(self, arms: Sequence[Arm], fence: int) -> None:
         names = " ".join(arm.version for arm in arms)
         await self.arrive(f"before gateway: know {names}")
         self.world.fence = checked_fence(fence, self.world.fence)
@@ -158,9 +151,6 @@ class Incarnation:
     async def apply(self, split: Split, *, fence: int) -> None:
         """See :class:`golive.rollout.ports.Router`."""
         await self.hang()
-        await self.sent(self._apply(split, fence))
-
-    async def _apply(self, split: Split, fence: int) -> None:
         chance, asked_at = self.world.faults.gateway, self.world.now()
         if self.unlucky(chance):
             raise UnavailableError("the gateway does not answer")
@@ -193,9 +183,6 @@ class Incarnation:
     async def retire(self, version: str, *, fence: int) -> None:
         """See :class:`golive.rollout.ports.Router`."""
         await self.hang()
-        await self.sent(self._retire(version, fence))
-
-    async def _retire(self, version: str, fence: int) -> None:
         await self.arrive(f"before gateway: forget {version}")
         self.world.fence = checked_fence(fence, self.world.fence)
         if self._carries(version):
@@ -288,9 +275,6 @@ class SimulatedClaims:
     async def apply(self, split: Split, *, fence: int) -> None:
         """See :class:`golive.rollout.ports.Router`."""
         await self.life.hang()
-        await self.life.sent(self._apply(split, fence))
-
-    async def _apply(self, split: Split, fence: int) -> None:
         await self.life.arrive(f"before jobs: {split}")
         self.life.world.claims.move(split, fence)
         await self.life.arrive(f"after jobs: {split}")

@@ -85,7 +85,8 @@ async def _simulate(
             await asyncio.wait((lives, broke), return_when=asyncio.FIRST_COMPLETED)
             if world.broken is None:
                 lives.result()
-                await asyncio.sleep(_AFTERWARDS_SECONDS)
+                if world.faults.rivals:
+                    await asyncio.sleep(_AFTERWARDS_SECONDS)
             if people.done() and world.broken is None:
                 people.result()
     except TimeoutError:
