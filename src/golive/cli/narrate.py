@@ -33,10 +33,14 @@ WORDS = {
 
 
 _MEANWHILE = {
-    "draining": "all traffic on stable; waiting for the candidate's last requests",
+    "draining": "all traffic on stable; waiting for the candidate's last {}",
     "promoting": "making it the stable version",
-    "retiring": "waiting for the old version's last requests",
+    "retiring": "waiting for the old version's last {}",
 }
+_MOVED = {"requests": "requests", "jobs": "jobs", "both": "requests and jobs", "": "requests or jobs"}
+"""What a rollout moves, in words; nothing is known of one whose start was not read."""
+_LEFT = {"jobs": "are left to other workers"}
+"""What becomes of what a version leaves behind: a request is cut off, a job is run again."""
 
 
 def first_line(text: str) -> str:
@@ -52,6 +56,7 @@ class Narrator:
         self._reason = ""
         self._verdict_at: datetime | None = None
         self._verdict = ""
+        self._moves = ""
 
     def line(self, entry: Entry) -> str | None:
         """The line for *entry*; None when it says nothing new."""
@@ -69,6 +74,7 @@ class Narrator:
         if isinstance(event, ev.Taught):
             return None
         if isinstance(event, ev.Started):
+            self._moves = str(event.judging.get("moves", "requests"))
             stages = " ".join(percent(stage.weight) for stage in event.plan.stages)
             return f"{event.id}: {event.stable} -> {event.candidate} by {event.actor}, stages {stages}"
         if isinstance(event, ev.ControllerStarted):
@@ -76,7 +82,8 @@ class Narrator:
         if isinstance(event, ev.TrafficUnconfirmed):
             return f"the gateway did not confirm, trying again: {event.reason}"
         if isinstance(event, ev.Removed):
-            left = f", {event.leftovers} requests were cut off" if event.leftovers else ""
+            what = f"{_MOVED[self._moves]} {_LEFT.get(self._moves, 'were cut off')}"
+            left = f", {event.leftovers} {what}" if event.leftovers else ""
             return f"{event.version} drained and stopped{left}"
         if isinstance(event, ev.HookEnded) and (not changed or event.outcome is HookOutcome.OK):
             return f"hook {event.call.name} {event.said}"
@@ -89,7 +96,9 @@ class Narrator:
         told, self._reason = self._reason, entry.reason
         if told != entry.reason:
             return entry.reason
-        return _MEANWHILE.get(entry.phase, first_line(entry.reason))
+        if entry.phase in _MEANWHILE:
+            return _MEANWHILE[entry.phase].format(_MOVED[self._moves])
+        return first_line(entry.reason)
 
     def _verdict_text(self, event: ev.Verdict, entry: Entry, changed: bool) -> str | None:
         recent = self._verdict_at is not None and entry.at - self._verdict_at < QUIET_FOR
