@@ -90,8 +90,9 @@ bench-pruning: .venv/dev.stamp  ## Pruning a million of two million finished job
 simulate: .venv/dev.stamp  ## Ten thousand seeded rollouts with faults (about ten minutes)
 	GOLIVE_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/rollout/test_rollout_simulation.py
 
-kill-points: .venv/dev.stamp  ## Every point at which a controller can be killed or replaced, in every story (about six minutes)
+kill-points: .venv/dev.stamp  ## Every point at which a controller can be killed or replaced, in every story (about ten minutes)
 	$(BIN)/python tests/rollout/kill_points.py
+	GOLIVE_KILLED_PROCESSES=40 $(BIN)/python -m pytest -q tests/rollout/test_rollout_killed_processes.py
 
 simulate-judge: .venv/dev.stamp  ## Every bar of the verdict: a thousand whole rollouts a cell (about twenty minutes)
 	$(BIN)/python benchmarks/simulate_judge.py
