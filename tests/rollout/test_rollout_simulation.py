@@ -47,6 +47,13 @@ def test_rollouts_with_hooks_keep_every_promise(first: int) -> None:
     assert ends == {Phase.LIVE, Phase.ROLLED_BACK}
 
 
+def test_a_version_in_production_that_dies_as_the_rollout_ends_runs_again() -> None:
+    """Nobody is told to look after it any more; the controller does. Here it dies while the last hook runs."""
+    outcome = simulate(593, random_faults(593), with_hooks(small_plan(), 593))
+    assert outcome.state.phase is Phase.ROLLED_BACK
+    assert "v1" in outcome.ending.running
+
+
 def test_a_kill_at_any_write_runs_no_hook_twice() -> None:
     """Every point has a hook; whichever write the controller is killed at, each runs once and the end is the same."""
     hooks = tuple(Hook(point, ("hook",), timedelta(seconds=60)) for point in POINTS)

@@ -209,6 +209,10 @@ def _forgive(task: asyncio.Task[None]) -> None:
 async def _wait_over(world: World) -> None:
     while not world.over:  # noqa: ASYNC110 - the journal is what says so
         await asyncio.sleep(1)
+    # What died in the last moment has its time: the controller lives on, and starts it again.
+    patience = world.now() + _AFTERWARDS_SECONDS
+    while not world.living(world.split.stable) and world.now() < patience:  # noqa: ASYNC110
+        await asyncio.sleep(1)
 
 
 def _examine(world: World) -> Outcome:
