@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Mount, Route
 
 from golive import Chassis
@@ -122,6 +125,19 @@ async def test_a_newline_in_the_path_leads_around_no_rule(app: Any, call: Any, p
     assert (await call(app, "GET", path, headers=key("clerk"))).status in (403, 404)
 
 
+async def test_a_rule_holds_inside_middleware_and_below_a_root_path(chassis: Chassis, call: Any):
+    """Middleware around the app hides its routes from nobody, and a root path is whole segments."""
+    inner = FastAPI()
+    guarded = chassis.requires("admin")(lambda: "served")
+    inner.add_api_route("/orders", guarded)
+    inner.add_api_route("/apix/orders", guarded)
+    app = chassis.wrap(GZipMiddleware(CORSMiddleware(inner)))
+    for path, root_path in (("/orders", ""), ("/api/orders", "/api"), ("/apix/orders", "/api")):
+        assert (await call(app, path=path, root_path=root_path)).status == 401
+        assert (await call(app, path=path, root_path=root_path, headers=key("boss"))).json() == "served"
+    assert (await call(app, path="/healthz")).json()["ok"] is True, "the app has no such route"
+
+
 async def test_a_route_before_keeps_its_own_rules(app: Any, call: Any):
     """``/orders/public`` has none, although ``/orders/{order}`` would take it."""
     assert (await call(app, "GET", "/orders/public")).json() == "public"
@@ -182,6 +198,34 @@ async def test_a_route_that_another_hides_is_named_when_serving_begins(chassis: 
     await chassis.wrap(app)({"type": "lifespan", "state": {}}, receive, send)
     (line,) = [line for line in lines if line["event"] == "routes_shadowed"]
     assert line["routes"] == ["GET /api/blocks/async is hidden by /api/blocks/{block}. Declare it first."]
+
+
+async def test_rules_that_no_route_has_are_said_when_serving_begins(chassis: Chassis, keep_log: Any):
+    """An app whose routes we cannot read must not look protected; a wrapper that keeps the mark is no such case."""
+
+    @chassis.requires("admin")
+    async def lost() -> None: ...
+
+    @chassis.requires("admin")
+    async def found() -> None: ...
+
+    @functools.wraps(found)
+    async def wrapped() -> None:
+        await found()
+
+    lines, app = keep_log(chassis), FastAPI()
+    app.add_api_route("/found", wrapped)
+    inbox = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Any:
+        return inbox.pop(0)
+
+    async def send(message: Any) -> None: ...
+
+    await chassis.wrap(app)({"type": "lifespan", "state": {}}, receive, send)
+    (line,) = [line for line in lines if line["event"] == "rules_not_held"]
+    assert line["level"] == "error"
+    assert [name.rpartition(".")[2] for name in line["endpoints"]] == ["lost"]
 
 
 def test_what_runs_once_is_known_before_the_first_request(chassis: Chassis):

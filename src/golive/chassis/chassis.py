@@ -87,6 +87,7 @@ class Chassis(RouteRules):
         self.breakers: dict[str, Breaker] = {}
         self.pools: dict[str, Pool] = {}
         self.engines: dict[str, WatchedEngine] = {}
+        self.ruled: list[Callable[..., object]] = []
         self.http_metrics = HttpMetrics(
             self.metrics, routes_max=self.settings.routes_max, edges_seconds=self.settings.latency_edges_seconds
         )
@@ -277,9 +278,7 @@ class Chassis(RouteRules):
 
         async def observed(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                hidden = hidden_routes(app)
-                if hidden:
-                    self.log.event("routes_shadowed", level="warning", routes=hidden[:20])
+                self._look_at_routes(app)
                 if not self.booted_by_server:
                     self.begin_serving()  # a server of ours does it when it has its signal handlers back
             elif message["type"] == "lifespan.startup.failed":
@@ -293,6 +292,15 @@ class Chassis(RouteRules):
             await self.once.close()
             for pool in self.pools.values():
                 await pool.close()
+
+    def _look_at_routes(self, app: ASGIApp) -> None:
+        """Say what the route table cannot mean: routes that nobody reaches, rules that nothing holds."""
+        hidden, unheld = hidden_routes(app), self.unheld(app)
+        if hidden:
+            self.log.event("routes_shadowed", level="warning", routes=hidden[:20])
+        if unheld:
+            why = "no route of the app has them, or its route table is not one we can read"
+            self.log.event("rules_not_held", level="error", endpoints=unheld[:20], message=f"Rules not held: {why}.")
 
     def begin_serving(self) -> None:
         """

@@ -20,7 +20,7 @@ from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import by_address
 from golive.chassis.redirects import Redirects
-from golive.chassis.routes import WEBSOCKET, RouteNames, owns
+from golive.chassis.routes import WEBSOCKET, RouteNames, owns, path_below
 from golive.chassis.strictjson import is_json, strict_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
@@ -267,8 +267,7 @@ class Core:
 
     async def _admits_websocket(self, scope: Scope) -> bool:
         policies = self._policies if self._policies is not None else self._read_policies()
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        found = policies.find(WEBSOCKET, path)
+        found = policies.find(WEBSOCKET, path_below(scope["path"], scope.get("root_path", "")))
         return await self.chassis.auth.admits_websocket(scope, found[1] if found is not None else None)
 
     def _owns(self, path: str) -> bool:

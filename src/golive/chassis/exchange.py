@@ -23,6 +23,7 @@ from golive.chassis.limits import CallerLeftError, LimitReachedError, Refusal
 from golive.chassis.log import RequestNote
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import Decision, Rule, header_fields
+from golive.chassis.routes import path_below
 from golive.chassis.trace import Trace, read_traceparent
 from golive.chassis.types import Headers, Message, Receive, Scope, Send
 from golive.errors import TryLaterError
@@ -86,7 +87,7 @@ class Exchange:
         self.http1 = scope.get("http_version", "1.1")[0] == "1"
         root_path = self.root_path = scope.get("root_path", "")
         path: str = scope["path"]
-        self.path = path[len(root_path) :] if root_path and path.startswith(root_path) else path
+        self.path = path_below(path, root_path) if root_path else path
         self.is_preflight = False
         self.override: Refusal | None = None
         self.replays = False

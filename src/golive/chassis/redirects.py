@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from golive.chassis.routes import path_below
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
 #: What may stand in a path unescaped (RFC 3986, section 3.3).
@@ -51,8 +52,7 @@ class Redirects:
         """See the ASGI specification."""
         if scope["type"] == "http":
             root_path: str = scope.get("root_path", "")
-            path: str = scope["path"]
-            moved = self._moved(path[len(root_path) :] if root_path and path.startswith(root_path) else path)
+            moved = self._moved(path_below(scope["path"], root_path))
             if moved is not None:
                 template, place = moved
                 scope["path_template"] = template  # the old address is a route: its metrics say who still uses it

@@ -8,12 +8,13 @@ Each puts a rule on an endpoint and returns it unchanged; the rules are enforced
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from golive.chassis.auth import can_verify
 from golive.chassis.idempotency import IdempotencyRules
 from golive.chassis.policies import Policy, mark, policy_of
 from golive.chassis.ratelimit import KeyFunction, RateLimits, by_address, parse_rule
+from golive.chassis.routes import RouteTable
 from golive.chassis.types import Scope
 from golive.errors import ConfigError
 from golive.timing import parse_duration
@@ -29,6 +30,17 @@ class RouteRules:
 
     settings: ChassisSettings
     rates: RateLimits
+    ruled: list[Callable[..., object]]
+
+    def _mark(self, endpoint: Callable[..., object], **changes: Any) -> None:
+        mark(endpoint, **changes)
+        if endpoint not in self.ruled:
+            self.ruled.append(endpoint)
+
+    def unheld(self, app: object) -> list[str]:
+        """Endpoints that carry a rule and hang on no route of *app* that we can see: nothing holds their rules."""
+        held = {id(policy_of(leaf.endpoint)) for leaf in RouteTable(app).leaves}
+        return [getattr(each, "__qualname__", repr(each)) for each in self.ruled if id(policy_of(each)) not in held]
 
     def limit(self, rate: str, *, by: KeyFunction = by_address, name: str = "default") -> Callable[[AnyT], AnyT]:
         """
@@ -50,7 +62,7 @@ class RouteRules:
 
         def register(endpoint: AnyT) -> AnyT:
             held = policy_of(endpoint) or Policy()
-            mark(endpoint, limits=(*held.limits, (rule, by)))
+            self._mark(endpoint, limits=(*held.limits, (rule, by)))
             return endpoint
 
         return register
@@ -65,14 +77,14 @@ class RouteRules:
             raise ConfigError("requires: expected scopes, and jwt_secret, jwks_url or api_key_hashes to verify with.")
 
         def register(endpoint: AnyT) -> AnyT:
-            mark(endpoint, scopes=scopes)
+            self._mark(endpoint, scopes=scopes)
             return endpoint
 
         return register
 
     def public(self, endpoint: AnyT) -> AnyT:
         """A route that needs no credentials although the service does; put it below the route decorator."""
-        mark(endpoint, public=True)
+        self._mark(endpoint, public=True)
         return endpoint
 
     def idempotent(
@@ -129,7 +141,7 @@ class RouteRules:
         )
 
         def register(endpoint: AnyT) -> AnyT:
-            mark(endpoint, idempotency=rules)
+            self._mark(endpoint, idempotency=rules)
             return endpoint
 
         return register

@@ -25,6 +25,22 @@ _PARAMETER = re.compile(r"\\\{[^}]*?(:path)?\\\}")
 _GROUP = re.compile(r"\(\?P<[^>]+>")
 
 
+def path_below(path: str, root_path: str) -> str:
+    """*path* as routers see it, without the *root_path* of a proxy or a mount: whole segments only."""
+    if root_path and path.startswith(root_path) and path[len(root_path) : len(root_path) + 1] in ("", "/"):
+        return path[len(root_path) :]
+    return path
+
+
+def router_of(app: object) -> object:
+    """The app with the route table: *app*, or what is inside middleware that is wrapped around it (its ``app``)."""
+    for _ in range(DEPTH_MAX):
+        if hasattr(app, "routes") or not hasattr(app, "app"):
+            break
+        app = app.app
+    return app
+
+
 class RouteNames:
     """Names the routes of one app. The route table is read once, when a mount or a bare endpoint makes it necessary."""
 
@@ -99,7 +115,7 @@ class RouteTable:
         self.mounts: dict[int, str] = {}
         self.endpoints: dict[int, str] = {}
         self.leaves: list[Leaf] = []
-        self._read(getattr(app, "routes", None), "", 0)
+        self._read(getattr(router_of(app), "routes", None), "", 0)
 
     def _read(self, routes: Any, prefix: str, depth: int) -> None:
         if depth > DEPTH_MAX:
@@ -189,7 +205,7 @@ def owns(app: object, path: str) -> bool:
     An app without a route table may answer anything, so it owns every path. A mount at ``/`` (static files) owns ``/``
     itself but makes no promise about other paths.
     """
-    routes = getattr(app, "routes", None)
+    routes = getattr(router_of(app), "routes", None)
     if routes is None:
         return True
     scope = {"type": "http", "method": "GET", "path": path, "root_path": "", "headers": [], "query_string": b""}

@@ -11,6 +11,7 @@ from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import Decision, Rule, header_fields
 from golive.chassis.requestid import request_id
+from golive.chassis.routes import path_below
 from golive.chassis.settings import ChassisSettings
 from golive.chassis.types import ASGIApp, Headers, Message, Receive, Scope, Send
 
@@ -76,9 +77,7 @@ class Passage:
         self._send = send
         self._muted = False
         self.scope = scope
-        root_path: str = scope.get("root_path", "")
-        path: str = scope["path"]
-        self.path = path[len(root_path) :] if root_path and path.startswith(root_path) else path
+        self.path = path_below(scope["path"], scope.get("root_path", ""))
         self.http1 = scope.get("http_version", "1.1")[0] == "1"
         self.started = False
         self.replays = False
