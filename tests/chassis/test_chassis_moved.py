@@ -91,6 +91,8 @@ async def test_a_page_that_only_the_browser_knows_is_the_index_and_the_api_stays
         200, "text/html; charset=utf-8", b"<title>shop</title>",
     )  # fmt: skip
     assert page.headers["cache-control"] == "no-cache"
+    assert (await call(app, "GET", "/", headers=html)).body == page.body, "the alias gives way"
+    assert (await call(app, "GET", "/healthz")).json()["ok"] is True
     unknown = await call(app, "GET", "/api/nope", headers=html)
     assert (unknown.status, unknown.headers["content-type"]) == (404, "application/problem+json")
     assert (await call(app, "GET", "/assets/x.js", headers=html)).status == 404

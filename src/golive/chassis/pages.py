@@ -67,6 +67,10 @@ class Pages:
         scope["path_template"] = "/{page}"
         await self._send(found, scope, send)
 
+    def claims(self, path: str) -> bool:
+        """Whether *path* is a page or file of the frontend, and no alias of the operator's; ``/`` always is."""
+        return path == "/" or self._file(path) is not None
+
     def _is_api(self, path: str) -> bool:
         return any(path == api or path.startswith(api + "/") for api in self._api)
 

@@ -203,8 +203,12 @@ def owns(app: object, path: str) -> bool:
     Whether *app* answers GET *path* by a route of its own.
 
     An app without a route table may answer anything, so it owns every path. A mount at ``/`` (static files) owns ``/``
-    itself but makes no promise about other paths.
+    itself but makes no promise about other paths. What stands around a route table may claim paths of its own
+    (``claims(path)``, as :class:`golive.chassis.pages.Pages` does).
     """
+    claims = getattr(app, "claims", None)
+    if callable(claims) and claims(path):
+        return True
     routes = getattr(router_of(app), "routes", None)
     if routes is None:
         return True
