@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
+from litestar import Litestar
+from litestar import get as litestar_get
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from golive import Chassis
@@ -38,8 +43,6 @@ def app(chassis: Chassis) -> Any:
     guarded = chassis.requires("admin")
 
     async def plain(request: Any) -> Any:
-        from starlette.responses import PlainTextResponse
-
         return PlainTextResponse("plain")
 
     plain_guarded = guarded(plain)
@@ -136,6 +139,40 @@ async def test_a_rule_holds_inside_middleware_and_below_a_root_path(chassis: Cha
         assert (await call(app, path=path, root_path=root_path)).status == 401
         assert (await call(app, path=path, root_path=root_path, headers=key("boss"))).json() == "served"
     assert (await call(app, path="/healthz")).json()["ok"] is True, "the app has no such route"
+
+
+async def test_a_rule_on_a_class_holds_for_every_method(chassis: Chassis, call: Any):
+    """Starlette's endpoints that are classes say no methods; made-up ones lead around nothing either."""
+
+    @chassis.requires("admin")
+    class Orders(HTTPEndpoint):
+        async def get(self, request: Any) -> Any:
+            return PlainTextResponse("served")
+
+    app = chassis.wrap(Starlette(routes=[Route("/orders", Orders), Route("/orders/{order}", Orders)]))
+    for path in ("/orders", "/orders/7"):
+        assert [(await call(app, method, path)).status for method in ("GET", "POST", "BREW")] == [401] * 3
+        assert (await call(app, "GET", path, headers=key("boss"))).body == b"served"
+        assert (await call(app, "POST", path, headers=key("boss"))).status == 405
+
+
+def test_litestar_prefers_what_is_fixed_from_the_left(chassis: Chassis):
+    """``/a/c/{y}`` before ``/a/{x}/b``, whatever was declared first."""
+
+    @litestar_get("/a/{x:str}/b")
+    async def first(x: str) -> str:
+        return x
+
+    @litestar_get("/a/c/{y:str}")
+    @chassis.requires("admin")
+    async def second(y: str) -> str:
+        return y
+
+    table = PolicyTable(Litestar([first, second], openapi_config=None))
+    assert table.find("GET", "/a/d/b") is None
+    found = table.find("GET", "/a/c/b")
+    assert found is not None
+    assert found[1].scopes == ("admin",)
 
 
 async def test_a_route_before_keeps_its_own_rules(app: Any, call: Any):

@@ -76,7 +76,7 @@ def rules_of(app: object) -> dict[str, dict[str, Any]]:
     for leaf in RouteTable(app).leaves:
         policy = policy_of(leaf.endpoint)
         if policy is not None:
-            found[f"{','.join(sorted(leaf.methods - {'HEAD'}))} {leaf.template}"] = {
+            found[f"{','.join(sorted(leaf.methods - {'HEAD'})) or '*'} {leaf.template}"] = {
                 "limits": [f"{rule.quota}/{rule.window_seconds}s" for rule, _ in policy.limits],
                 "idempotent": policy.idempotency.on_duplicate if policy.idempotency is not None else None,
                 "scopes": list(policy.scopes),

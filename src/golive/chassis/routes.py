@@ -84,15 +84,22 @@ class RouteNames:
         return self._table
 
 
+class AnyMethod(frozenset[str]):
+    """Every method there is, and the made-up ones: of an endpoint that looks at the method itself."""
+
+    def __contains__(self, method: object) -> bool:
+        return method != WEBSOCKET
+
+
 class Leaf(NamedTuple):
     """
     One route of an app, in the order in which its router looks.
 
     Attributes:
         template: its whole path, mounts and prefixes included.
-        methods: what it answers; :data:`WEBSOCKET` for a websocket.
+        methods: what it answers; :data:`WEBSOCKET` for a websocket, :class:`AnyMethod` when it does not say.
         endpoint: what runs.
-        pattern: the paths it takes, as its router reads them; None when the template has no parameter.
+        pattern: the paths it takes, as its router reads them; None for one path and methods that can be listed.
     """
 
     template: str
@@ -148,18 +155,18 @@ class RouteTable:
         for handler in [single] if single is not None else route.route_handlers:
             methods = frozenset(getattr(handler, "http_methods", ())) or frozenset({WEBSOCKET})
             self.leaves.append(Leaf(route.path, methods, handler.fn, pattern))
-        self.leaves.sort(key=lambda leaf: leaf.template.count("{"))
+        self.leaves.sort(key=lambda leaf: [("{" in part) + (":path" in part) for part in leaf.template.split("/")])
 
     def _add(self, route: Any, prefix: str) -> None:
         self.mounts.setdefault(id(route), prefix)
         template = prefix + (getattr(route, "path_format", "") or "")
         self.endpoints.setdefault(id(route.endpoint), template)
         methods = frozenset(getattr(route, "methods", None) or ())
-        if not methods and "websocket" in type(route).__name__.lower():
-            methods = frozenset({WEBSOCKET})
+        if not methods:
+            methods = frozenset({WEBSOCKET}) if "websocket" in type(route).__name__.lower() else AnyMethod()
         own = getattr(route, "path_regex", None)
         pattern = None
-        if "{" in template:
+        if "{" in template or isinstance(methods, AnyMethod):
             tail = _GROUP.sub("(?:", own.pattern).removeprefix("^") if own is not None else "$"
             pattern = re.compile((_regex(prefix) if prefix else "") + tail)
         self.leaves.append(Leaf(template, methods, route.endpoint, pattern))
