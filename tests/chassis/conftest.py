@@ -157,6 +157,8 @@ class Service:
         self.port = free_port()
         self.stdout_path = folder / f"stdout-{self.port}"
         self.stderr_path = folder / f"stderr-{self.port}"
+        self._lines: list[dict[str, Any]] = []
+        self._read_to = 0
         self.spawned_at = time.monotonic()
         self.process = subprocess.Popen(
             [
@@ -213,8 +215,13 @@ class Service:
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
         """The log lines so far, of one kind when *event* is given. Every line must be JSON."""
-        lines = [json.loads(line) for line in self.stdout_path.read_bytes().splitlines()]
-        return [line for line in lines if not event or line["event"] == event]
+        with self.stdout_path.open("rb") as file:
+            file.seek(self._read_to)  # what was read before is not read again: a shared service writes a lot
+            whole, newline, rest = file.read().rpartition(b"\n")
+        self._lines += [json.loads(line) for line in whole.splitlines()]
+        self._read_to += len(whole) + len(newline)
+        assert not rest or self.process.poll() is None, f"half a line: {rest!r}"
+        return [line for line in self._lines if not event or line["event"] == event]
 
     def metric(self, start: str) -> float:
         """The sum of the samples whose line begins with *start*."""
