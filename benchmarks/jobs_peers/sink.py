@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -18,20 +19,22 @@ DELAYS_MAX = 1000
 _SIZE = 8 * (3 + DELAYS_MAX)
 _head = struct.Struct("3d")
 _mine: dict[int, tuple[mmap.mmap, list[float]]] = {}
+_one_at_a_time = threading.Lock()  # some systems run jobs in threads; without it runs went uncounted
 
 
 def ran(sent_at: float = 0.0) -> None:
     """One run, in this process, of a job sent at *sent_at* (0.0: one of a backlog)."""
     now, process = time.monotonic(), os.getpid()
-    if process not in _mine:
-        with (FOLDER / f"{process}.runs").open("w+b") as file:
-            file.truncate(_SIZE)
-            _mine[process] = mmap.mmap(file.fileno(), _SIZE), [0.0, now]
-    memory, head = _mine[process]
-    if sent_at and head[0] < DELAYS_MAX:
-        struct.pack_into("d", memory, 24 + 8 * int(head[0]), now - sent_at)
-    head[0] += 1
-    _head.pack_into(memory, 0, head[0], head[1], now)
+    with _one_at_a_time:
+        if process not in _mine:
+            with (FOLDER / f"{process}.runs").open("w+b") as file:
+                file.truncate(_SIZE)
+                _mine[process] = mmap.mmap(file.fileno(), _SIZE), [0.0, now]
+        memory, head = _mine[process]
+        if sent_at and head[0] < DELAYS_MAX:
+            struct.pack_into("d", memory, 24 + 8 * int(head[0]), now - sent_at)
+        head[0] += 1
+        _head.pack_into(memory, 0, head[0], head[1], now)
 
 
 def read() -> tuple[int, float, float, list[float]]:

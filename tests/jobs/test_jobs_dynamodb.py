@@ -7,7 +7,6 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 
 import boto3
 import pytest
@@ -101,8 +100,7 @@ async def test_jobs_run_and_throttling_loses_none_and_doubles_none(aws_url: str)
         body = b'{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"slow"}'
         return AWSResponse("", 400, {"content-type": "application/x-amz-json-1.0"}, Body(body))
 
-    # the lease is no matter of this test: on a busy machine 15 s of it may run out between two throttled beats
-    jobs = Jobs(JobsSettings(url=address(aws_url), concurrency=8, lease=timedelta(minutes=5)))
+    jobs = Jobs(JobsSettings(url=address(aws_url), concurrency=8))
     runs: list[int] = []
 
     @jobs.handler("count")

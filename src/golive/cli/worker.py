@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from golive.chassis import garbage
 from golive.jobs import Jobs
 from golive.jobs.find import find_jobs
 from golive.jobs.log import JsonLines
@@ -41,6 +42,7 @@ async def _work(jobs: Jobs, queues: tuple[str, ...], concurrency: int | None) ->
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
+        garbage.settle()
         await worker.run()
 
 

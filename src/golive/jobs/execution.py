@@ -13,7 +13,7 @@ import contextvars
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NamedTuple
 
 from golive.errors import TryLaterError
@@ -48,13 +48,20 @@ async def execute(handler: Handler, payload: bytes, context: JobContext, result_
     token = current.set(context)
     limit = asyncio.timeout(handler.timeout_seconds or None)
     try:
-        async with limit:
-            if handler.isolation == "process":
+        if handler.isolation == "process":
+            async with limit:
                 return await _in_process(handler, payload, context, result_bytes_max)
-            decoded = handler.decode(payload) if handler.takes_payload else None
-            if handler.is_async:
-                value = await handler.call(decoded, context)
-            else:
+        decoded = handler.decode(payload) if handler.takes_payload else None
+        if handler.is_async:
+            coroutine = handler.call(decoded, context)
+            try:
+                waits_for = coroutine.send(None)
+            except StopIteration as ended:  # it never waited, so no time-out could have reached it
+                return encoded(ended.value, result_bytes_max)
+            async with limit:
+                value = await _Begun(coroutine, waits_for)
+        else:
+            async with limit:
                 thread = _in_thread(lambda: handler.call(decoded, context))
                 value = await asyncio.shield(thread)
         return encoded(value, result_bytes_max)
@@ -69,6 +76,26 @@ async def execute(handler: Handler, payload: bytes, context: JobContext, result_
         return Outcome(failure=failure_of(error), error=None if isinstance(error, JobError | TryLaterError) else error)
     finally:
         current.reset(token)
+
+
+class _Begun:
+    """A coroutine that has been started and *waits_for* something; awaiting this goes on with it."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+        self._coroutine, self._waits_for = coroutine, waits_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waits_for = self._waits_for
+        try:
+            while True:
+                try:
+                    answer = yield waits_for
+                except BaseException as error:
+                    waits_for = self._coroutine.throw(error)
+                else:
+                    waits_for = self._coroutine.send(answer)
+        except StopIteration as ended:
+            return ended.value
 
 
 async def _in_process(handler: Handler, payload: bytes, context: JobContext, result_bytes_max: int) -> Outcome:
