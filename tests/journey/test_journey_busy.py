@@ -48,6 +48,11 @@ def test_a_queued_version_starts_when_the_other_is_over(project: Any) -> None:
     with _when_busy(project, "queue"):
         _ship(project, "v4")
         project.until("soaking")
+        short = project.run("ship", "v6", "--detach", "--timeout", "4s")
+        assert short.returncode == 5, short.stderr
+        assert "v6 waits for its turn" in short.stderr
+        assert "its turn did not come within" in short.stderr
+        assert project.status()["queued"] == []
         waiting = project.start("ship", "v5", "--detach")
         deadline = time.monotonic() + 10
         while not project.status()["queued"] and time.monotonic() < deadline:

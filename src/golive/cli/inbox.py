@@ -28,6 +28,8 @@ ANSWER_SECONDS = 30.0
 """A request is answered within a tenth of a second; taking the snapshot of a large project is what may take longer."""
 
 _POLL_SECONDS = 0.02
+TOLD_AFTER_SECONDS = 1.0
+"""Whoever waits longer than this is told what for, where the verb has something to say."""
 
 config_option = click.option(
     "--config", "config_path", type=click.Path(path_type=Path), help="golive.toml, or its folder."
@@ -71,9 +73,9 @@ def controller_of(journal: Journal, place: Place) -> Holder | None:
     return current_holder(journal.connection, place.service, datetime.now(UTC))
 
 
-def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWER_SECONDS) -> str:
+def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWER_SECONDS, waiting: str = "") -> str:
     """
-    Ask the controller, and wait for its answer.
+    Ask the controller, and wait for its answer. When it takes more than a moment, *waiting* is said on stderr.
 
     Raises: AnsweredError with the controller's refusal; UnavailableError when no controller runs;
     TimeoutExceededError when it does not answer, in which case the request was withdrawn.
@@ -86,7 +88,7 @@ def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWE
             )
         number = journal.ask(place.service, actor(), verb, body, datetime.now(UTC))
         try:
-            return _wait(journal, place, number, seconds)
+            return _wait(journal, place, number, seconds, waiting)
         except KeyboardInterrupt:
             journal.withdraw(number)
             raise
@@ -94,8 +96,9 @@ def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWE
         journal.close()
 
 
-def _wait(journal: Journal, place: Place, number: int, seconds: float) -> str:
-    deadline = time.monotonic() + seconds
+def _wait(journal: Journal, place: Place, number: int, seconds: float, waiting: str) -> str:
+    began, told = time.monotonic(), False
+    deadline = began + seconds
     while time.monotonic() < deadline:
         answer = journal.answer_to(number)
         if answer is not None:
@@ -107,11 +110,13 @@ def _wait(journal: Journal, place: Place, number: int, seconds: float) -> str:
             raise UnavailableError(
                 f"{place.service}: the controller died before it answered; nothing was done. Run `golive up` again."
             )
+        if waiting and not told and time.monotonic() - began > TOLD_AFTER_SECONDS:
+            click.echo(waiting, err=True)
+            told = True
         time.sleep(_POLL_SECONDS)
     if journal.withdraw(number):
-        raise TimeoutExceededError(
-            f"{place.service}: the controller did not answer within {seconds:g} s; the request was withdrawn."
-        )
+        why = "its turn did not come" if waiting else "the controller did not answer"
+        raise TimeoutExceededError(f"{place.service}: {why} within {seconds:.3g} s; the request was withdrawn.")
     return _wait_for_late(journal, number)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 _PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
 """How long a ship waits for the rollout before it, by ``[rollout] when_busy``. Control-C withdraws it."""
+_WAITING = {
+    "refuse": "",
+    "supersede": "{version} waits until the rollout in progress is taken back. Control-C withdraws it.",
+    "queue": "{version} waits for its turn: another rollout is in progress. Control-C withdraws it.",
+}
 
 
 @click.command(short_help="Roll a new version out, step by step, or take it back.")
@@ -32,8 +38,8 @@ _PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 
 @click.option("--note", default="", help="Why, for the journal.")
 @click.option("--force", is_flag=True, help="Ship a version that was taken back before.")
 @click.option("--override", default="", metavar="WHY", help="Ship in a freeze all the same; WHY goes into the journal.")
-@click.option("--detach", is_flag=True, help="Return at once; the controller goes on.")
-@click.option("--timeout", help='Stop following after this long, such as "2h" (exit 5).')
+@click.option("--detach", is_flag=True, help="Return when it has begun; the controller goes on.")
+@click.option("--timeout", help='Stop waiting and following after this long, such as "2h" (exit 5).')
 @click.option("-o", "--output", type=click.Choice(["text", "json", "ndjson"]),
               help="Plain lines instead of the live view, the end as JSON, or every event as JSON.")  # fmt: skip
 def command(
@@ -49,7 +55,11 @@ def command(
     settings = settings_for(config_path, environment)
     deadline = deadline_of(timeout)
     body = _request(settings, version, preset_name, note, force, override)
-    rollout = ask(settings, "ship", body, seconds=_PATIENCE_SECONDS[settings.rollout.when_busy])
+    busy = settings.rollout.when_busy
+    patience = _PATIENCE_SECONDS[busy]
+    if deadline is not None:
+        patience = min(patience, max(deadline - time.monotonic(), 0.0))
+    rollout = ask(settings, "ship", body, seconds=patience, waiting=_WAITING[busy].format(version=version))
     if detach:
         click.echo(rollout if output in (None, "text") else json.dumps({"schema": "golive/rollout/v1", "id": rollout}))
         return ExitCode.OK

@@ -229,9 +229,8 @@ def preset(
     Raises: ConfigError with the nearest known name.
     """
     if name not in PRESETS:
-        raise ConfigError(
-            f'rollout.preset: unknown preset "{name}"{did_you_mean(name, list(PRESETS))} Known: {", ".join(PRESETS)}.'
-        )
+        near = did_you_mean(name, list(PRESETS)) or "."
+        raise ConfigError(f'rollout.preset: unknown preset "{name}"{near} Known: {", ".join(PRESETS)}.')
     stages, warm = PRESETS[name]
     return make_plan(
         stages,
