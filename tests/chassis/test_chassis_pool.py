@@ -162,7 +162,7 @@ async def test_a_statement_that_takes_too_long_is_503_and_a_timeout_of_the_app_i
     assert await shop.pool.fetchval("select 2") == 2
 
 
-async def test_2000_requests_of_which_a_tenth_fail_leave_no_connection_behind(call, service, postgres_url):
+async def test_2000_requests_of_which_a_tenth_fail_leave_no_connection_behind(call, service, postgres_url, wait_until):
     """The most is never passed, and everything is given back."""
     shop = service(service="two-thousand", db_connect_timeout=timedelta(seconds=20))
     with psycopg.connect(postgres_url, autocommit=True) as watching:
@@ -179,8 +179,8 @@ async def test_2000_requests_of_which_a_tenth_fail_leave_no_connection_behind(ca
             most = max(most, watching.execute(count).fetchone()[0])
             assert [answer.status for answer in answers].count(200) == 90
         assert (most, shop.metric("db_pool_in_use"), shop.metric("db_pool_waiting")) == (2, 0, 0)
-        await shop.pool.close()
-        assert watching.execute(count).fetchone()[0] == 0
+        await shop.pool.close()  # says goodbye; the server's processes end a moment later, on a busy machine a long one
+        await wait_until(lambda: watching.execute(count).fetchone()[0], 0)
 
 
 async def test_a_pool_that_closes_waits_for_who_still_holds_a_connection(call, service, wait_until):

@@ -64,6 +64,7 @@ class Exchange:
         "replays",
         "request_id",
         "root_path",
+        "run",
         "scope",
         "started",
         "status",
@@ -91,6 +92,7 @@ class Exchange:
         self.is_preflight = False
         self.override: Refusal | None = None
         self.replays = False
+        self.run: object = None
         self.quota: tuple[Rule, Decision] | None = None
         self.body_bytes = 0
         self._read_headers(scope)
@@ -137,7 +139,11 @@ class Exchange:
         """The headers that say who asks."""
         if self._repeats:
             return [pair for pair in self.scope["headers"] if pair[0] in CREDENTIALS]
-        return [(name, self._given[name]) for name in CREDENTIALS if name in self._given]
+        found: Headers = []
+        for name in CREDENTIALS:
+            if name in self._given:
+                found.append((name, self._given[name]))  # a comprehension is one more call in Python 3.11
+        return found
 
     def _read_trace(self, given: list[bytes]) -> Trace:
         """The caller's trace; a malformed one ends here, and its state with it, also for tracers inside the app."""

@@ -175,5 +175,5 @@ def canonical(body: bytes) -> bytes:
 
 def _digest(first: bytes, second: bytes, third: bytes, fourth: bytes) -> bytes:
     """Lengths are part of it: ("a", "bc") and ("ab", "c") differ."""
-    lengths = len(first), len(second), len(third), len(fourth)
-    return blake2b(b"%d,%d,%d,%d:%b%b%b%b" % (*lengths, first, second, third, fourth), digest_size=16).digest()
+    parts = (len(first), len(second), len(third), len(fourth), first, second, third, fourth)
+    return blake2b(b"%d,%d,%d,%d:%b%b%b%b" % parts, digest_size=16).digest()

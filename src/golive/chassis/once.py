@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from golive.chassis import requestid
 from golive.chassis.idempotency import (
     HEADER,
     IdempotencyRules,
@@ -82,6 +83,7 @@ class _First(msgspec.Struct, gc=False):
     beaten: bool = False
 
 
+#: The run of a request that is not in the context by itself: idempotency without the rest of the chassis.
 _running: ContextVar[_First | None] = ContextVar("golive_once", default=None)
 
 
@@ -166,7 +168,7 @@ class Once:
         Raises: AlreadyDoneError when another run has committed, to be let through; ConfigError when the store is not
             PostgreSQL; UsageError for another kind of connection.
         """
-        run = _running.get()
+        run = getattr(requestid.current.get()[3], "run", None) or _running.get()
         if run is None:
             return
         write = getattr(self.store, "within", None)
@@ -235,7 +237,10 @@ class Once:
         recorder = Recorder(exchange, rules.response_max_bytes)
         renewals = self._renewals_of(rules.lease_seconds)
         renewals.begin(first.owner, first.name)
-        _running.set(first)
+        if requestid.current.get()[3] is exchange:
+            exchange.run = first  # found through the request, which is in the context already: setting costs
+        else:
+            _running.set(first)
         kept = False
         try:
             await app(exchange.scope, _replayed_body(body), recorder.send)
