@@ -160,6 +160,11 @@ def store_key(template: str, method: str, scope: str, key: str) -> str:
     return _digest(template.encode(), method.encode(), scope.encode("utf-8", "surrogatepass"), key.encode()).hex()
 
 
+def near_key(template: str, method: str, scope: str, key: str) -> str:
+    """:func:`store_key` for a store in this process, where it need not be short: no hash. Lengths keep names apart."""
+    return f"{method} {len(template)} {len(scope)} {template}{scope}{key}"
+
+
 def fingerprint(path: str, query: bytes, content_type: bytes, body: bytes) -> bytes:
     """What makes two requests the same request."""
     return _digest(path.encode("utf-8", "surrogatepass"), query, content_type, body)

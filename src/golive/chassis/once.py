@@ -30,6 +30,7 @@ from golive.chassis.idempotency import (
     Saved,
     canonical,
     fingerprint,
+    near_key,
     parse_key,
     store_key,
 )
@@ -134,7 +135,8 @@ class Once:
         tenant = (rules.scope(scope) if rules.scope is not None else None) or ""
         compared = body if key else canonical(body)
         mark = fingerprint(exchange.path, scope.get("query_string", b""), exchange.content_type, compared)
-        name = store_key(template, scope["method"], tenant, key or f"derived {mark.hex()}")
+        name_of = near_key if type(self.store) is MemoryIdempotencyStore else store_key
+        name = name_of(template, scope["method"], tenant, key or f"derived {mark.hex()}")
         first = _First(name, new_request_id(), mark, rules, tenant, template)
         try:
             record = self._begin_here(first)
