@@ -162,7 +162,7 @@ def plain_uvicorn(python: str, app: str) -> Callable[[str], list[str]]:
 
 
 async def wait_until_up(variant: Variant) -> None:
-    deadline = time.perf_counter() + 20
+    deadline = time.perf_counter() + 60
     while True:
         try:
             await variant.round()
