@@ -37,7 +37,7 @@ def healthy(journey):
 @pytest.fixture(scope="module")
 def told(journey):
     """A good release, and one that is taken back from its second stage, judged in words that never change."""
-    return journey(Faults(), plain=True), journey(Faults(error_ratio=0.05, kills=(20, 40)), plain=True)
+    return journey(Faults(), plain=True), journey(Faults(error_ratio=0.05, kills=(30, 60)), plain=True)
 
 
 @pytest.fixture(scope="module")

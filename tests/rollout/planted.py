@@ -88,7 +88,19 @@ BUGS = [
         "if at < state.entered_at + state.plan.stages[state.stage].floor:",
         "if at < state.entered_at:",
     ),
-    Bug("A weight somebody else raised is kept.", "machine", "if seen > state.weight:", "if seen > WEIGHT_MAX:"),
+    Bug("A weight somebody else raised is kept.", "drift", "if seen > state.weight or", "if seen > 10_000 or"),
+    Bug(
+        "A successor raises what somebody lowered while nobody controlled.",
+        "controller",
+        "if seen is not None and is_less(seen, state) and not state.lowered:",
+        "if False:",
+    ),
+    Bug(
+        "What golive lowered itself is taken for somebody's decision.",
+        "machine",
+        "replace(state, lowered=True) if event.lowered and",
+        "state if event.lowered and",
+    ),
     Bug(
         "The second stage gets the weight of the last.",
         "machine",
@@ -266,7 +278,7 @@ BUGS = [
     Bug(
         "A drift is not looked for.",
         "controller",
-        "state is self.state and not _same_traffic(seen, state.split)",
+        "state is self.state and not same_traffic(seen, state.split)",
         "False",
     ),
     Bug(

@@ -174,6 +174,13 @@ STORIES: dict[str, Story] = {
         PLAN, script=(Act(when("soaking", 1), dies(OLD), 5), Act(when("soaking", 1), asks("abort"), 5)),
     ),
     "somebody raises the weight": Story(PLAN, script=(Act(when("soaking", 0), moves(Split(OLD, NEW, 9000)), 3),)),
+    "somebody lowers the weight": Story(
+        PLAN,
+        script=(
+            Act(when("soaking", 1), moves(Split(OLD, NEW, 100)), 3),
+            Act(lambda entry: "by somebody else" in entry.reason, asks("resume"), 20),
+        ),
+    ),
     "jobs move too": Story(PLAN, Faults(jobs=True)),
     "jobs move too, and it turns bad": Story(
         PLAN, Faults(jobs=True), (Act(when("soaking", 1), turns_bad),)

@@ -93,6 +93,49 @@ def test_f3_a_weight_somebody_lowered_is_never_raised_by_itself(play: Any, long_
     play(act)
 
 
+def test_f3_a_weight_somebody_lowered_while_no_controller_ran_is_not_raised(play: Any, long_plan: Plan) -> None:
+    """Killed, and a person takes the traffic away at the gateway: the next controller leaves it there, and asks."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        await stage.kill()
+        stage.world.split = Split(OLD, NEW, 0)
+        stage.begin()
+        await stage.until(lambda: stage.state.paused_by == "golive")
+        await stage.stays(lambda: stage.weight == 0, 60)
+        await stage.ask("resume")
+        await stage.until(lambda: stage.weight == 5000, 20)
+
+    play(act)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "killed again"])
+def test_f1_a_candidate_that_died_with_the_controller_gets_its_share_back(
+    play: Any, long_plan: Plan, again: bool
+) -> None:
+    """What golive lowered itself it raises again when the candidate is ready, also when it is killed in between."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        stage.world.rate = 0.0  # at night: nobody was refused by what was dead
+        await stage.kill()
+        stage.world.alive.pop(NEW)
+        stage.begin()
+        await stage.until(lambda: stage.weight == 0)
+        assert stage.state.lowered
+        if again:
+            await stage.kill()
+            stage.begin()
+        await stage.until(lambda: stage.weight == 5000)
+        await stage.until(lambda: not stage.state.lowered)
+        assert stage.state.paused_by is None
+        await stage.until_phase(Phase.LIVE)
+
+    play(act)
+
+
 def test_f3_waiting_before_the_first_traffic_is_no_drift(play: Any, long_plan: Plan) -> None:
     """Nobody has touched a gateway that knows nothing of the candidate yet."""
     first = msgspec.structs.replace(long_plan.stages[0], approval="owners")

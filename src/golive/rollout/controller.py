@@ -24,6 +24,7 @@ from typing import Any
 from golive.errors import GoliveError, StateError, UnavailableError
 from golive.rollout import events as ev
 from golive.rollout.commands import Command, Observe
+from golive.rollout.drift import is_less, same_traffic
 from golive.rollout.hooks import HookRunner
 from golive.rollout.journal import Answer, Entry, Journal
 from golive.rollout.lease import Lease
@@ -131,9 +132,13 @@ class Controller:
             await self.world.router.apply(Split(arm.version), fence=self.lease.fence)
             self.idle.set()
             return
-        await self._lower_what_is_down(self.state)
+        lowered = await self._candidate_is_down(self.state)
+        if lowered:
+            self._take_up(lowered=True)
+            await self._lower(self.state)
         await asyncio.gather(*(self._revive_quietly(version) for version in self.state.running))
-        self._decide(ev.ControllerStarted(at=self.clock.now(), holder=str(self.lease.holder)))
+        if not lowered:
+            self._take_up(lowered=False)
         if self.state is not None and self.state.phase in _STEADY:
             await self._restore_traffic(self.state)
 
@@ -179,21 +184,34 @@ class Controller:
                 "Traffic is untouched."
             )
 
-    async def _lower_what_is_down(self, state: State) -> None:
-        """No traffic for a candidate that has to be started again first; it gets its share back when it is ready."""
+    def _take_up(self, *, lowered: bool) -> None:
+        self._decide(ev.ControllerStarted(at=self.clock.now(), holder=str(self.lease.holder), lowered=lowered))
+
+    async def _candidate_is_down(self, state: State) -> bool:
+        """Whether the candidate has to be started again first, and stable can take its traffic meanwhile."""
         if state.weight == 0 or state.candidate not in state.running or state.stable not in state.running:
-            return
+            return False
         health = {version: (await self.world.deployer.condition(version)).health for version in state.running}
-        if health[state.candidate] is not Health.READY and health[state.stable] is Health.READY:
-            with suppress(UnavailableError):
-                lowered = Split(state.stable, state.candidate, 0)
-                await self.world.router.apply(lowered, fence=self.lease.fence)
+        return health[state.candidate] is not Health.READY and health[state.stable] is Health.READY
+
+    async def _lower(self, state: State) -> None:
+        """No traffic for the candidate; it gets its share back when it is ready."""
+        with suppress(UnavailableError):
+            await self.world.router.apply(Split(state.stable, state.candidate, 0), fence=self.lease.fence)
 
     async def _restore_traffic(self, state: State) -> None:
-        """A gateway that lost its memory, or was left half-way, gets the split the journal last agreed to."""
+        """
+        A gateway that lost its memory, or that we lowered, gets the split the journal last agreed to. Less than that is
+        somebody's decision, made while nobody controlled; it stays, and is told as a drift.
+        """
         with suppress(GoliveError):
-            if await self.world.router.observe() != state.split:
+            seen = await self.world.router.observe()
+            if seen is not None and is_less(seen, state) and not state.lowered:
+                return
+            if seen != state.split:
                 await self.world.router.apply(state.split, fence=self.lease.fence)
+            if state.lowered:
+                self.tell(ev.TrafficConfirmed(at=self.clock.now(), split=state.split))
 
     async def _revive_quietly(self, version: str) -> None:
         try:
@@ -378,7 +396,7 @@ class Controller:
             seen = await self.world.router.observe()
         except GoliveError:
             return
-        if seen is not None and state is self.state and not _same_traffic(seen, state.split):
+        if seen is not None and state is self.state and not same_traffic(seen, state.split):
             self.tell(ev.Drifted(at=self.clock.now(), split=seen))
 
     # ---- health
@@ -417,13 +435,6 @@ class Controller:
         if busy is None or busy.done():
             log.warning("%s died; starting it again", version)
             self._revivals[version] = asyncio.create_task(self._revive_quietly(version))
-
-
-def _same_traffic(seen: Split, wanted: Split) -> bool:
-    """A candidate without traffic is the same whether the gateway knows it already or not."""
-    if seen.weight == wanted.weight == 0:
-        return seen.stable == wanted.stable
-    return seen == wanted
 
 
 def _first(errors: BaseExceptionGroup[GoliveError]) -> GoliveError:

@@ -46,9 +46,15 @@ class Started(Event, frozen=True, kw_only=True, tag="started"):
 
 
 class ControllerStarted(Event, frozen=True, kw_only=True, tag="controller_started"):
-    """A controller took the rollout over, at its beginning or after a crash."""
+    """
+    A controller took the rollout over, at its beginning or after a crash.
+
+    Attributes:
+        lowered: it found the candidate down, and gives it no traffic before it has been started again.
+    """
 
     holder: str
+    lowered: bool = False
 
 
 class Deployed(Event, frozen=True, kw_only=True, tag="deployed"):

@@ -33,6 +33,7 @@ from golive.rollout import asking, hooking
 from golive.rollout import events as ev
 from golive.rollout.calendar import closed_until
 from golive.rollout.commands import Command, Deploy, Observe, Remove, RunHook, Shift, Wake
+from golive.rollout.drift import drifted
 from golive.rollout.ports import WEIGHT_MAX
 from golive.rollout.state import EXPOSED, GOING_BACK
 from golive.rollout.state import FINAL as FINAL
@@ -263,6 +264,7 @@ def _roll_back(state: State, at: datetime, why: str, by: str) -> State:
         weight=0,
         entered_at=at,
         removed=False,
+        lowered=False,
         waiting_for=None,
         asked_at=None,
         frozen_until=None,
@@ -299,6 +301,7 @@ def _deploy_failed(state: State, event: ev.DeployFailed) -> State:
 def _confirmed(state: State, event: ev.TrafficConfirmed) -> State:
     if event.split != state.split:
         return state
+    state = replace(state, lowered=False)
     match state.phase:
         case Phase.SHIFTING:
             if state.waiting_for is WaitingFor.HOOK:
@@ -313,17 +316,8 @@ def _confirmed(state: State, event: ev.TrafficConfirmed) -> State:
             return state
 
 
-def _drifted(state: State, event: ev.Drifted) -> State:
-    """Somebody else moved the traffic. More than we want is taken back at once; less is never raised by itself."""
-    if state.phase not in EXPOSED:
-        return state
-    seen = event.split.weight if event.split is not None and event.split.candidate == state.candidate else 0
-    if seen > state.weight:
-        return replace(state, phase=Phase.SHIFTING, reason=f"the gateway had {seen / 100:g} %, restoring the plan")
-    if state.paused_by is not None or state.phase is Phase.SHIFTING:
-        return state
-    why = f"the gateway was set to {seen / 100:g} % by somebody else; resume to restore {state.weight / 100:g} %"
-    return replace(state, paused_by="golive", reason=why)
+def _controller_started(state: State, event: ev.ControllerStarted) -> State:
+    return replace(state, lowered=True) if event.lowered and state.phase in EXPOSED else state
 
 
 def _verdict(state: State, event: ev.Verdict) -> State:
@@ -433,7 +427,8 @@ _HANDLERS: dict[type, Callable[[State, Any], State]] = cast(
         ev.Deployed: _deployed,
         ev.DeployFailed: _deploy_failed,
         ev.TrafficConfirmed: _confirmed,
-        ev.Drifted: _drifted,
+        ev.ControllerStarted: _controller_started,
+        ev.Drifted: drifted,
         ev.Verdict: _verdict,
         ev.Probed: _probed,
         ev.Removed: _removed,

@@ -66,6 +66,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         settled_stage: the highest stage a human let pass without enough evidence.
         failed_probes: bad probes of the candidate in a row; *flaps*: when it last went from good to bad, the newest
             FLAPS_MAX of them.
+        lowered: golive itself took the candidate's traffic away while it is started again; less than wanted is
+            otherwise somebody's decision.
         no_go: a gate refused the candidate before it had traffic.
         hook: the call that runs, or is asked about while waiting; *hooks_over*: those that need not run any more.
         removed: the version that was to go is gone; the rollout is over when its last hook is.
@@ -98,6 +100,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     candidate_alive: bool = True
     failed_probes: int = 0
     flaps: tuple[datetime, ...] = ()
+    lowered: bool = False
     no_go: bool = False
     hook: HookCall | None = None
     hooks_over: tuple[HookCall, ...] = ()
