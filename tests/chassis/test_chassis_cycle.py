@@ -103,6 +103,11 @@ def asking(request: bytes, header: bytes) -> bytes:
     return request.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n\r\n")
 
 
+async def reading_once(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": (pair for pair in (TEXT, FIVE))})
+    await send(body(b"12345"))
+
+
 EXPECT = b"Expect: 100-continue"
 FIVE = (b"content-length", b"5")
 POST = b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 5\r\n\r\n"
@@ -143,6 +148,7 @@ CASES: dict[str, tuple[Any, tuple[bytes, ...]]] = {
     "a value that is not ASCII": (answers(start(FIVE, (b"x-a", "ä".encode())), body(b"12345")), (GET,)),
     "a name of two words": (answers(start(FIVE, (b"x a", b"1")), body(b"12345")), (GET,)),
     "a name that holds a line": (answers(start(FIVE, (b"x: 1\r\nx", b"1")), body(b"12345")), (GET,)),
+    "headers that can be read once": (reading_once, (GET,)),
     "an empty name": (answers(start(FIVE, (b"", b"1")), body(b"12345")), (GET,)),
 }  # fmt: skip
 

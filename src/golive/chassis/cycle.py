@@ -156,6 +156,8 @@ class Cycle(RequestResponseCycle):
         length = None
         parts = [STATUS_LINE[message["status"]], _default_head.of(self.default_headers)]
         headers = message.get("headers", ())
+        if not isinstance(headers, list | tuple):
+            return None  # perhaps something that can be read only once
         for name, value in headers:
             if name == b"content-length" and length is None and value.isdigit():
                 length = int(value)
