@@ -463,6 +463,31 @@ def test_f14_a_newer_version_in_the_middle_follows_the_declared_policy(play: Any
     play(act)
 
 
+def test_f14_a_version_that_ended_the_watch_is_shipped_although_the_controller_died(play: Any, long_plan: Plan) -> None:
+    """It waits for the old one to leave; the next controller knows nothing of that, and refuses it all the same not."""
+
+    async def act(stage: Any) -> None:
+        entries = stage.life.controller.entries
+
+        def watch(entry: Any) -> None:
+            entries(entry)
+            if entry.phase == "promoting":
+                stage.life.dead.set()
+
+        stage.life.controller.entries = watch
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.WATCHING)
+        number = stage.request("ship", version="v3", plan=msgspec.to_builtins(long_plan))
+        await stage.until(stage.life.dead.is_set)
+        await stage.kill()
+        stage.begin()
+        await stage.until(lambda: stage.world.journal.answer_to(number) is not None)
+        assert stage.world.journal.answer_to(number) == (ExitCode.OK, "web-2")
+        assert [state.candidate for state in stage.world.journal.rollouts(SERVICE)] == ["v3", NEW]
+
+    play(act)
+
+
 def test_f15_a_hook_runs_once_although_the_controller_looks_at_every_tick(play: Any, long_plan: Plan) -> None:
     """Waiting for an approval for long, with a hook done before: no tick and no restart runs it again."""
     second = _change(long_plan.stages[1], approval="owners")
