@@ -464,7 +464,7 @@ def test_f14_a_newer_version_in_the_middle_follows_the_declared_policy(play: Any
 
 
 def test_f14_a_version_that_ended_the_watch_is_shipped_although_the_controller_died(play: Any, long_plan: Plan) -> None:
-    """It waits for the old one to leave; the next controller knows nothing of that, and refuses it all the same not."""
+    """It waits for the old one to leave. The next controller does not know why it waits, and ships it all the same."""
 
     async def act(stage: Any) -> None:
         entries = stage.life.controller.entries
