@@ -471,6 +471,7 @@ async def ask(port: int, key: str, query: str = "") -> int:
     return int(answer[9:12])
 
 
+@pytest.mark.timed
 @pytest.mark.process
 @pytest.mark.parametrize("kind", ["sqlite", "redis", "postgres"])
 async def test_i18_two_processes_over_one_store_run_each_key_once(start, tmp_path, request, kind):

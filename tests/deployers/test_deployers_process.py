@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.deployers.conftest import eventually, write_release
 
-from golive.errors import UnavailableError
+from golive.errors import StateError, UnavailableError
 from golive.rollout.deployers import instance as instance_module
 from golive.rollout.deployers import process as process_module
 from golive.rollout.deployers.process import ProcessDeployer
@@ -270,3 +270,16 @@ def test_a_process_of_long_ago_is_not_alive(tmp_path: Path):
     done.wait()
     assert identify(done.pid) is None
     assert before is None or not alive(before)
+
+
+async def test_a_fence_that_golive_did_not_write_is_an_error_that_names_the_file(
+    make_deployer: Make, releases: PathReleases, tmp_path: Path
+):
+    """Nobody acts on a guess."""
+    deployer = make_deployer(releases)
+    await deployer.start("v1", fence=3)
+    fence = next(tmp_path.rglob("fence"))
+    fence.write_text("three")
+    with pytest.raises(StateError, match=f"{fence}: expected a number"):
+        await deployer.stop("v1", fence=3)
+    assert len(deployer.running()) == 1

@@ -143,14 +143,14 @@ class Part:
     async def prepare(self, version: str) -> None:
         self.did.append("prepare")
 
-    async def start(self, version: str) -> Arm:
+    async def start(self, version: str, *, fence: int | None = None) -> Arm:
         self.did.append("start")
         return Arm(version, self.address)
 
     async def condition(self, version: str) -> Condition:
         return Condition(self.health, "" if self.health is Health.READY else "no reason")
 
-    async def stop(self, version: str) -> None:
+    async def stop(self, version: str, *, fence: int | None = None) -> None:
         self.did.append("stop")
 
     def running(self) -> list[Arm]:

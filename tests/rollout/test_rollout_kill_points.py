@@ -42,6 +42,20 @@ def test_a_disturbed_controller_changes_nothing(name: str) -> None:
     assert not {point: what for point, what in found.items() if what}
 
 
+@pytest.mark.parametrize("name", ["aborted before any traffic", "returned to the version before"])
+def test_a_controller_that_slept_neither_starts_nor_stops_a_version(name: str) -> None:
+    """Its successor did something else with the same version meanwhile: all is over, or it has the traffic again."""
+    undisturbed = kill_points.play(STORIES[name])
+    about = [
+        one
+        for one in kill_points.disturbances(name, undisturbed)
+        if one.how == "replaced" and {"start", "stop", "forget"} & set(one.point.split())
+    ]
+    assert len(about) >= 6
+    found = {str(one): kill_points.difference(one, undisturbed) for one in about}
+    assert not {point: what for point, what in found.items() if what}
+
+
 def test_there_are_thousands_of_points(capsys: pytest.CaptureFixture[str]) -> None:
     """Every record, answer, renewal, write at a router, start, stop and hook of every story, and none twice."""
     everything = [

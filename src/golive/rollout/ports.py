@@ -209,7 +209,12 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 class Deployer(Protocol):
-    """Runs versions. What it started outlives the controller, and a new controller finds it again."""
+    """
+    Runs versions. What it started outlives the controller, and a new controller finds it again.
+
+    *fence* is the token of the controller's lease, as for a :class:`Router`: after a higher one neither starts nor
+    stops anything. None is for a person who acts while no controller runs.
+    """
 
     async def prepare(self, version: str) -> None:
         """
@@ -220,11 +225,11 @@ class Deployer(Protocol):
         """
         ...
 
-    async def start(self, version: str) -> Arm:
+    async def start(self, version: str, *, fence: int | None = None) -> Arm:
         """
         Start *version*, or find the instance of it that already runs. Returns without waiting for readiness.
 
-        Raises: UnavailableError when the command cannot be started at all.
+        Raises: UnavailableError when the command cannot be started at all, FencedError.
         """
         ...
 
@@ -232,8 +237,12 @@ class Deployer(Protocol):
         """How *version* is now. Answers within a second."""
         ...
 
-    async def stop(self, version: str) -> None:
-        """End *version*: SIGTERM, its grace, then SIGKILL. Returns when it is gone. Safe to repeat."""
+    async def stop(self, version: str, *, fence: int | None = None) -> None:
+        """
+        End *version*: SIGTERM, its grace, then SIGKILL. Returns when it is gone. Safe to repeat.
+
+        Raises: FencedError.
+        """
         ...
 
     def running(self) -> Sequence[Arm]:

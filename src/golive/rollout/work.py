@@ -97,7 +97,7 @@ class World:
 
         Raises: GoliveError saying what stood in the way.
         """
-        arm = await self.deployer.start(version)
+        arm = await self.deployer.start(version, fence=self.fence())
         await self._until_ready(version)
         await self.router.ensure([arm], fence=self.fence())
         return arm
@@ -168,9 +168,9 @@ class World:
         async for _ in self._attempts():
             try:
                 if leftovers:  # their grace is over; the gateway forgets no version that still answers somebody
-                    await self.deployer.stop(version)
+                    await self.deployer.stop(version, fence=self.fence())
                 await self.router.retire(version, fence=self.fence())
-                await self.deployer.stop(version)
+                await self.deployer.stop(version, fence=self.fence())
             except FencedError:
                 raise
             except GoliveError:

@@ -15,7 +15,7 @@ from typing import Protocol
 import pytest
 
 from golive.errors import GoliveError, UsageError
-from golive.rollout.ports import Arm, Condition, Deployer, Health, UnknownVersionError
+from golive.rollout.ports import Arm, Condition, Deployer, FencedError, Health, UnknownVersionError
 
 
 class DeployerWorld(Protocol):
@@ -87,6 +87,21 @@ class DeployerContract:
         assert await world.served_by(arm.address) is None
         assert list(world.deployer.running()) == []
         assert (await world.deployer.condition("v1")).health is Health.DEAD
+
+    async def test_a_controller_that_was_replaced_neither_starts_nor_stops_anything(self, world: DeployerWorld) -> None:
+        """It may have slept while its successor did something else with the same versions."""
+        arm = await _ready(world, "v1")
+        world.add_release("v2")
+        await world.deployer.prepare("v2")
+        later = world.another_deployer()
+        assert await later.start("v1", fence=2) == arm
+        for act in (world.deployer.start("v2", fence=1), world.deployer.stop("v1", fence=1)):
+            with pytest.raises(FencedError, match="expected fence 2 or higher, got 1"):
+                await act
+        assert list(world.deployer.running()) == [arm]
+        await later.stop("v1", fence=2)
+        await world.deployer.start("v2")  # a person
+        assert [one.version for one in world.deployer.running()] == ["v2"]
 
     async def test_stop_ends_a_version_that_ignores_the_signal(self, world: DeployerWorld) -> None:
         """Once its grace is over."""

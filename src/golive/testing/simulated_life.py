@@ -223,14 +223,19 @@ class Incarnation:
         """See :class:`golive.rollout.ports.Deployer`."""
         await self.hang()
 
-    async def start(self, version: str) -> Arm:
+    async def start(self, version: str, *, fence: int | None = None) -> Arm:
         """See :class:`golive.rollout.ports.Deployer`."""
         await self.hang()
         await self.arrive(f"before start {version}")
+        self._enter_deployer(fence)
         if not self.world.living(version):
             self.world.alive[version] = self.world.now()
         await self.arrive(f"after start {version}")
         return Arm(version, f"{version}:80")
+
+    def _enter_deployer(self, fence: int | None) -> None:
+        if fence is not None:
+            self.world.deployer_fence = checked_fence(fence, self.world.deployer_fence)
 
     async def condition(self, version: str) -> Condition:
         """See :class:`golive.rollout.ports.Deployer`."""
@@ -242,10 +247,11 @@ class Incarnation:
         ready = self.world.now() - self.world.alive[version] >= READY_SECONDS
         return Condition(Health.READY) if ready else Condition(Health.STARTING, "importing")
 
-    async def stop(self, version: str) -> None:
+    async def stop(self, version: str, *, fence: int | None = None) -> None:
         """See :class:`golive.rollout.ports.Deployer`."""
         await self.hang()
         await self.arrive(f"before stop {version}")
+        self._enter_deployer(fence)
         if self._carries(version):
             self.world.fail(f"{version} was stopped while it had traffic")
         if version in self.world.known and self.world.in_flight.get(version) == 0:

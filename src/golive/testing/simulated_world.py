@@ -104,6 +104,7 @@ class World:
         self.known: dict[str, str] = {}
         self.in_flight: dict[str, int] = {}
         self.fence = 0
+        self.deployer_fence = 0
         self.alive: dict[str, float] = {}
         self.revived: set[str] = set()
         self.counts = fresh_counts()

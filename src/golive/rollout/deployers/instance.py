@@ -7,13 +7,15 @@ names; it carries a mark in its environment and is ended before the version is s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
-from golive.rollout.files import replace_file
-from golive.rollout.ports import Arm
+from golive.errors import StateError
+from golive.rollout.files import locked, replace_file
+from golive.rollout.ports import Arm, FencedError
 from golive.rollout.processes import Process, alive, with_environment
 from golive.rollout.versions import check_version
 
@@ -52,7 +54,37 @@ class Instances:
     def __init__(self, directory: Path) -> None:
         self._records = directory / "instances"
         self._logs = directory / "logs"
-        self.lock = directory / "lock"
+        self._lock = directory / "lock"
+        self._fence = directory / "fence"
+
+    @asynccontextmanager
+    async def changing(self, fence: int | None) -> AsyncIterator[None]:
+        """
+        Hold the lock, as the controller whose lease has the token *fence*; None is a person.
+
+        Raises: FencedError when a controller with a higher one was here, UnavailableError when the lock stays taken.
+        """
+        async with locked(self._lock):
+            if fence is not None:
+                self._enter(fence)
+            yield
+
+    def _enter(self, fence: int) -> None:
+        try:
+            highest = int(self._fence.read_text())
+        except FileNotFoundError:
+            highest = 0
+        except (OSError, ValueError) as error:
+            raise StateError(
+                f"{self._fence}: expected a number written by golive, got something else. Remove it and ship again."
+            ) from error
+        if fence < highest:
+            raise FencedError(
+                f"versions: expected fence {highest} or higher, got {fence}. "
+                "Another controller took over; this one stops acting."
+            )
+        if fence > highest:
+            replace_file(self._fence, str(fence).encode())
 
     def find(self, version: str) -> Instance | None:
         """What was started under that name, dead or alive; None when nothing was, or it was stopped."""

@@ -22,7 +22,6 @@ from golive.freeport import PORTS, free_port
 from golive.rollout.deployers.instance import MARK, Instance, Instances
 from golive.rollout.deployers.probe import Answer, probe
 from golive.rollout.deployers.settings import DeploySettings
-from golive.rollout.files import locked
 from golive.rollout.ports import Arm, Condition, Deployer, Health
 from golive.rollout.processes import alive, end, exit_code, listening_on, listens, spawn
 
@@ -53,10 +52,10 @@ class ProcessDeployer(Deployer):
         """See :class:`~golive.rollout.ports.Deployer`."""
         await asyncio.to_thread(self.settings.releases.prepare, version)
 
-    async def start(self, version: str) -> Arm:
+    async def start(self, version: str, *, fence: int | None = None) -> Arm:
         """See :class:`~golive.rollout.ports.Deployer`. Watches the new process for half a second, for a taken port."""
         folder = await asyncio.to_thread(self.settings.releases.folder, version)
-        async with locked(self.instances.lock):
+        async with self.instances.changing(fence):
             instance = self.instances.find(version)
             if instance is not None and alive(instance.process):
                 return instance.arm
@@ -81,9 +80,11 @@ class ProcessDeployer(Deployer):
         answers = await asyncio.gather(*(self._ask(instance, path) for path in self._paths()))
         return self._judge(instance, *answers)
 
-    async def stop(self, version: str) -> None:
+    async def stop(self, version: str, *, fence: int | None = None) -> None:
         """See :class:`~golive.rollout.ports.Deployer`. What its process left behind in its group is ended as well."""
-        instance = self.instances.find(version)
+        async with self.instances.changing(fence):
+            instance = self.instances.find(version)
+        # Not under the lock: its grace is longer than another version may have to wait for its start.
         if instance is not None:
             await end(instance.process, self.settings.stop_timeout / _SECOND)
         for orphan in self.instances.orphans(version):

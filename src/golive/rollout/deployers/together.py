@@ -27,9 +27,9 @@ class DeployersTogether(Deployer):
         for part in self.parts.values():
             await part.prepare(version)
 
-    async def start(self, version: str) -> Arm:
+    async def start(self, version: str, *, fence: int | None = None) -> Arm:
         """See :class:`~golive.rollout.ports.Deployer`."""
-        first, *_ = await asyncio.gather(*(part.start(version) for part in self.parts.values()))
+        first, *_ = await asyncio.gather(*(part.start(version, fence=fence) for part in self.parts.values()))
         return first
 
     async def condition(self, version: str) -> Condition:
@@ -38,9 +38,9 @@ class DeployersTogether(Deployer):
         name, worst = min(zip(self.parts, conditions, strict=True), key=lambda each: _WORST_FIRST.index(each[1].health))
         return worst if worst.health is Health.READY else Condition(worst.health, f"{name}: {worst.reason}")
 
-    async def stop(self, version: str) -> None:
+    async def stop(self, version: str, *, fence: int | None = None) -> None:
         """See :class:`~golive.rollout.ports.Deployer`."""
-        await asyncio.gather(*(part.stop(version) for part in self.parts.values()))
+        await asyncio.gather(*(part.stop(version, fence=fence) for part in self.parts.values()))
 
     def running(self) -> Sequence[Arm]:
         """See :class:`~golive.rollout.ports.Deployer`. Versions of which anything lives."""

@@ -22,7 +22,6 @@ from msgspec.structs import replace
 from golive.errors import ConfigError, UnavailableError
 from golive.rollout.deployers.instance import MARK, Instance, Instances
 from golive.rollout.deployers.releases import Releases
-from golive.rollout.files import locked
 from golive.rollout.ports import Arm, Condition, Deployer, Health
 from golive.rollout.processes import alive, end, exit_code, spawn
 
@@ -84,10 +83,10 @@ class WorkerDeployer(Deployer):
         """See :class:`~golive.rollout.ports.Deployer`."""
         await asyncio.to_thread(self.settings.releases.prepare, version)
 
-    async def start(self, version: str) -> Arm:
+    async def start(self, version: str, *, fence: int | None = None) -> Arm:
         """See :class:`~golive.rollout.ports.Deployer`."""
         folder = await asyncio.to_thread(self.settings.releases.folder, version)
-        async with locked(self.instances.lock):
+        async with self.instances.changing(fence):
             instance = self.instances.find(version)
             if instance is not None and alive(instance.process):
                 return instance.arm
@@ -113,9 +112,11 @@ class WorkerDeployer(Deployer):
             return Condition(Health.DEAD, f"{limit}. {self._last_words(version)}")
         return Condition(Health.STARTING, f"claims no jobs yet, {waited:.0f} s after its start")
 
-    async def stop(self, version: str) -> None:
+    async def stop(self, version: str, *, fence: int | None = None) -> None:
         """See :class:`~golive.rollout.ports.Deployer`. Its drain hands back what it does not end in time."""
-        instance = self.instances.find(version)
+        async with self.instances.changing(fence):
+            instance = self.instances.find(version)
+        # Not under the lock: its grace is longer than another version may have to wait for its start.
         if instance is not None:
             await end(instance.process, self.settings.stop_timeout / _SECOND)
         for orphan in self.instances.orphans(version):
