@@ -160,6 +160,33 @@ async def test_an_answer_is_uvicorns_byte_for_byte(case: str) -> None:
     assert await said(GuardedProtocol, app, *pieces) == await said(HttpToolsProtocol, app, *pieces)
 
 
+@pytest.mark.parametrize("offered", [b"h2c", b"TLS/1.0", b"websocket2"])
+@pytest.mark.parametrize("asked", [GET, POST + b"abcde"])
+async def test_an_upgrade_nobody_speaks_is_as_if_it_were_not_offered(offered: bytes, asked: bytes) -> None:
+    """With its body, and with the next request on the connection; uvicorn's parser reads neither."""
+    app = answers(start(FIVE), body(b"12345"), reads=True)
+    offer = asking(asked, b"Connection: upgrade\r\nUpgrade: " + offered)
+    plain = asking(asked, b"Connection: upgrade")
+    expected = await said(HttpToolsProtocol, app, plain, plain)
+    assert expected[0].count(b"HTTP/1.1 200 OK") == 2
+    assert await said(GuardedProtocol, app, offer, offer) == expected
+    assert await said(GuardedProtocol, app, *[bytes([byte]) for byte in offer + offer]) == (
+        await said(HttpToolsProtocol, app, *[bytes([byte]) for byte in plain + plain])
+    )
+
+
+async def test_a_thousand_offers_at_once_are_declined_one_after_the_other() -> None:
+    """However many requests come in one piece, the stack does not grow with them."""
+    offer = asking(GET, b"Connection: upgrade\r\nUpgrade: h2c")
+    connection, transport = connect(GuardedProtocol, answers(start(FIVE), body(b"12345")))
+    connection.data_received(offer * 2000)
+    for _ in range(20_000):
+        if not connection.tasks:
+            break
+        await asyncio.sleep(0)
+    assert transport.written.count(b"HTTP/1.1 200 OK") == 2000
+
+
 async def test_a_client_that_leaves_is_told_to_the_app_and_its_answer_goes_nowhere() -> None:
     """``http.disconnect`` after the body, and ``send`` is quiet."""
     told: list[str] = []
@@ -194,12 +221,32 @@ async def test_a_silent_connection_is_closed_after_its_keep_alive_and_not_while_
     now = asyncio.get_running_loop().time()
     connection.sweep(now + 74, 10, 10)
     assert not transport.closed
+    connection.data_received(b"\r\n")
+    assert connection.idle_since is not None, "an empty line is no request"
     connection.data_received(GET[:10])
     connection.sweep(now + 76, 1000, 1000)
     assert not transport.closed, "something is being said"
     connection.data_received(GET[10:])
     for _ in range(5):
         await asyncio.sleep(0)
+    connection.sweep(asyncio.get_running_loop().time() + 76, 10, 10)
+    assert transport.closed
+
+
+async def test_a_body_that_comes_after_its_answer_has_its_own_limit_and_then_the_silence_begins() -> None:
+    """Neither is forgotten: nobody holds a connection by owing it a byte."""
+    connection, transport = connect(GuardedProtocol, answers(start(FIVE), body(b"12345")))
+    assert isinstance(connection, GuardedProtocol)
+    connection.timeout_keep_alive = 75
+    connection.data_received(POST + b"abcd")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    now = asyncio.get_running_loop().time()
+    assert connection.sweep(now + 76, 10, 100) == ""
+    assert not transport.closed
+    connection.data_received(b"e")
+    connection.sweep(now + 74, 10, 10)
+    assert not transport.closed
     connection.sweep(asyncio.get_running_loop().time() + 76, 10, 10)
     assert transport.closed
 

@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from tests.chassis.conftest import read_answer
 
 pytestmark = pytest.mark.process
 
@@ -31,6 +32,13 @@ SERVICE = """
 @pytest.fixture(scope="module")
 def service(start_shared):
     env = {"GOLIVE_CHASSIS_HEAD_TIMEOUT": "2s", "GOLIVE_CHASSIS_BODY_MAX_BYTES": "200000"}
+    return start_shared(SERVICE, **env).wait_started()
+
+
+@pytest.fixture(scope="module")
+def impatient(start_shared):
+    """A service that waits for nobody longer than two seconds."""
+    env = {f"GOLIVE_CHASSIS_{name}": "2s" for name in ("HEAD_TIMEOUT", "BODY_TIMEOUT", "KEEP_ALIVE")}
     return start_shared(SERVICE, **env).wait_started()
 
 
@@ -121,6 +129,30 @@ def test_framing_is_answered_once_or_cut_and_never_with_a_5xx(service, name):
     assert all(status < 500 or status == 501 for status in statuses), statuses
     allowed = 2 if name == "pipelined garbage" else 1
     assert len(statuses) <= allowed, statuses
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+def test_an_offer_of_http2_is_declined_by_an_answer_in_http1(service, method):
+    """As ``curl --http2`` asks: whoever offers an upgrade is served without it (RFC 9110, section 7.8)."""
+    offer = b"host: t\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    asks = b"GET /who" if method == b"GET" else b"POST /any"
+    rest = b"\r\n" if method == b"GET" else b'content-type: application/json\r\ncontent-length: 7\r\n\r\n{"a":1}'
+    assert ends(service, asks + b" HTTP/1.1\r\n" + offer + rest) == [200]
+
+
+def test_a_tunnel_is_refused_once(service):
+    """This is no proxy, and what follows CONNECT is no request."""
+    assert ends(service, FRAMING["authority form"] + FRAMING["absolute URI"]) == [400]
+
+
+@pytest.mark.parametrize(("owes", "after"), [(b"", b"\r\n"), (b"content-length: 1\r\n", b"x")])
+def test_an_answered_connection_is_closed_although_an_empty_line_or_a_late_body_came(impatient, owes, after):
+    """What is no request ends no silence; a body that comes after its answer begins one."""
+    with impatient.connect(30) as sock:
+        sock.sendall(b"GET /who HTTP/1.1\r\nhost: t\r\n" + owes + b"\r\n")
+        assert read_answer(sock).status == 200
+        sock.sendall(after)
+        assert sock.recv(4096) == b""
 
 
 def test_slow_heads_and_bodies_do_not_hold_the_service(service):

@@ -40,16 +40,44 @@ class GuardedProtocol(HttpToolsProtocol):
         self.head_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's, and a head that goes on for ever is cut."""
+        """As uvicorn's, a head that goes on for ever is cut, and an upgrade nobody here speaks is declined."""
         self._head_bytes += len(data)
-        self.idle_since = None
-        super().data_received(data)
+        rest: bytes | memoryview = data
+        try:
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as offer:
+                    if self._should_upgrade():
+                        self.handle_websocket_upgrade()
+                        return
+                    if self.transport.is_closing():
+                        return
+                    rest = memoryview(rest)[offer.args[0] :]
+                    self._decline()
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+            return
         if self.head_since is not None and self._head_bytes > HEAD_BYTES_MAX:
             self._cut(431)
 
+    def _decline(self) -> None:
+        """
+        Begin the request again without its offer to upgrade: the parser would read neither its body nor what follows.
+        """
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/", self.parser.get_http_version().encode(), b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += (name, b": ", value, b"\r\n")
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(b"".join((*head, b"\r\n")))
+
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        self.head_since = self.loop.time()
+        """The first byte of a request. Empty lines before it are no byte of it, and end no silence."""
+        self.head_since, self.idle_since = self.loop.time(), None
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -65,7 +93,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.head_since, self.body_since = None, self.loop.time()
         parser = self.parser
         if parser.should_upgrade():
-            super().on_headers_complete()  # a websocket, or a request for something this server does not speak
+            if self._should_upgrade():
+                super().on_headers_complete()  # a websocket
+            elif parser.get_method() == b"CONNECT":  # a tunnel; this is no proxy
+                self._cut(400)
             return
         try:
             url = httptools.parse_url(self.url)
@@ -98,7 +129,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """The request is whole."""
         self.body_since = None
         self._head_bytes = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:  # refused, or answered before its body was there
+            self.idle_since = self.loop.time()
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """The next request, if it is here already. The silence until then is watched by :meth:`sweep`, not a timer."""
@@ -117,7 +152,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """
         if self.transport is None or self.transport.is_closing():
             return ""
-        if self.idle_since is not None and now - self.idle_since > self.timeout_keep_alive:
+        idle = self.idle_since is not None and self.body_since is None  # a body that is still owed has its own limit
+        if idle and self.idle_since is not None and now - self.idle_since > self.timeout_keep_alive:
             self.transport.close()
             return ""
         if self.head_since is not None and now - self.head_since > head_timeout_seconds:
