@@ -22,8 +22,8 @@ from golive.rollout.deployers import instance as instance_module
 from golive.rollout.deployers import process as process_module
 from golive.rollout.deployers.process import ProcessDeployer
 from golive.rollout.deployers.releases_path import PathReleases
-from golive.rollout.ports import Condition, Health
-from golive.rollout.processes import alive, end, identify, listening_on, spawn
+from golive.rollout.ports import Condition, FencedError, Health
+from golive.rollout.processes import Process, alive, end, identify, listening_on, spawn
 
 pytestmark = pytest.mark.process
 Make = Callable[..., ProcessDeployer]
@@ -283,3 +283,46 @@ async def test_a_fence_that_golive_did_not_write_is_an_error_that_names_the_file
     with pytest.raises(StateError, match=f"{fence}: expected a number"):
         await deployer.stop("v1", fence=3)
     assert len(deployer.running()) == 1
+
+
+async def test_a_controller_that_slept_through_its_stop_leaves_what_its_successor_started(
+    make_deployer: Make, releases: PathReleases, monkeypatch: pytest.MonkeyPatch
+):
+    """It sent the signal and slept while the process had its grace; process and record are another's by then."""
+    sleeper, successor = make_deployer(releases), make_deployer(releases)
+    await sleeper.start("v1", fence=1)
+    inside, woken = asyncio.Event(), asyncio.Event()
+
+    async def slow_end(process: Process, grace_seconds: float) -> bool:
+        went = await end(process, grace_seconds)
+        if not inside.is_set():
+            inside.set()
+            await woken.wait()
+        return went
+
+    monkeypatch.setattr("golive.rollout.deployers.instance.end", slow_end)
+    stopping = asyncio.create_task(sleeper.stop("v1", fence=1))
+    await inside.wait()
+    arm = await successor.start("v1", fence=2)
+    woken.set()
+    with pytest.raises(FencedError, match="Another controller took over"):
+        await stopping
+    assert list(successor.running()) == [arm]
+
+
+async def test_a_version_that_was_started_again_while_a_person_stopped_it_goes_on(
+    make_deployer: Make, releases: PathReleases, monkeypatch: pytest.MonkeyPatch
+):
+    """Who came later is right: what was started is another process."""
+    deployer = make_deployer(releases)
+    await deployer.start("v1")
+
+    async def end_and_start(process: Process, grace_seconds: float) -> bool:
+        went = await end(process, grace_seconds)
+        monkeypatch.undo()
+        await deployer.start("v1")
+        return went
+
+    monkeypatch.setattr("golive.rollout.deployers.instance.end", end_and_start)
+    await deployer.stop("v1")
+    assert [arm.version for arm in deployer.running()] == ["v1"]

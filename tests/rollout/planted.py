@@ -318,7 +318,9 @@ BUGS = [
         "            self._save(state, judge)\n            if answer",
         "            if self._last(state.id) is None or state.final:\n                self._save(state, judge)\n            if answer",
     ),
-    Bug("The fencing token does not grow.", "lease", "(row[3] if row else 0) + 1", "(row[3] if row else 1)"),
+    Bug(
+        "The fencing token does not grow.", "lease", "max((row[3] if row else 0) + 1, ", "max((row[3] if row else 1), "
+    ),
     Bug(
         "A lease is taken from a living holder.",
         "lease",

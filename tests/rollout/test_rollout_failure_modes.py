@@ -43,17 +43,17 @@ def test_f2_a_controller_that_lost_its_lease_changes_neither_journal_nor_gateway
     async def act(stage: Any) -> None:
         await stage.ship(long_plan)
         await stage.until_phase(Phase.SOAKING, 0)
-        sleeper = stage.life
+        sleeper, old = stage.life, stage.life.controller.lease.fence
         await stage.kill()
         stage.begin()
-        await stage.until(lambda: stage.life.controller.lease.fence == 2)
-        await stage.until(lambda: bool(stage.events(ev.ControllerStarted)) and stage.world.fence == 2)
+        await stage.until(lambda: stage.life.controller.lease.fence > old)
+        await stage.until(lambda: bool(stage.events(ev.ControllerStarted)) and stage.world.fence > old)
         sleeper.dead.clear()
         state, split = stage.state, stage.world.split
         with pytest.raises(FencedError):
-            await sleeper.apply(Split(OLD, NEW, 9000), fence=1)
+            await sleeper.apply(Split(OLD, NEW, 9000), fence=old)
         with pytest.raises(FencedError):
-            stage.world.journal.append(ev.Ticked(at=stage.world.clock.now()), state, None, fence=1)
+            stage.world.journal.append(ev.Ticked(at=stage.world.clock.now()), state, None, fence=old)
         assert stage.world.split == split
 
     play(act)
@@ -515,17 +515,32 @@ def test_f17_a_stale_lock_is_taken_over_when_its_holder_is_known_to_be_dead(tmp_
     """A dead process of this host at once; elsewhere when its lease has run out; a living one never."""
     journal, now = Journal(tmp_path / "golive.db"), simulate(1, Faults()).state.started_at
     dead = Holder(this_host(), 2**22 + 1, "never")
-    Lease(journal.connection, "web", dead).acquire(now)
+    first = Lease(journal.connection, "web", dead).acquire(now)
     assert current_holder(journal.connection, "web", now) is None
     mine = Lease(journal.connection, "web")
-    assert mine.acquire(now) == 2
+    assert mine.acquire(now) == first + 1
     mine.release(now)
     far = Holder("host-b", 7, "then")
-    assert Lease(journal.connection, "web", far).acquire(now) == 3
+    assert Lease(journal.connection, "web", far).acquire(now) == first + 2
     with pytest.raises(RefusedError, match="process 7 on host-b"):
         Lease(journal.connection, "web").acquire(now + LEASE_FOR / 2)
     assert current_holder(journal.connection, "web", now) == far, "`golive status` shows who it is"
-    assert Lease(journal.connection, "web").acquire(now + LEASE_FOR + timedelta(seconds=1)) == 4
+    assert Lease(journal.connection, "web").acquire(now + LEASE_FOR + timedelta(seconds=1)) > first + 2
+
+
+def test_f17_a_journal_that_was_lost_or_restored_gives_a_token_that_gateway_and_versions_accept(tmp_path: Path) -> None:
+    """They remember the highest they saw; the journal of last week does not."""
+    now = simulate(1, Faults()).state.started_at
+    backup = Journal(tmp_path / "backup.db")
+    Lease(backup.connection, "web", Holder("host-a", 7, "then")).acquire(now)
+    seen, moment = 0, now
+    for _ in range(20):
+        moment += LEASE_FOR + timedelta(seconds=1)
+        seen = Lease(backup.connection, "web").acquire(moment)
+    for name in ("backup.db", "empty.db"):
+        journal = Journal(tmp_path / name)
+        journal.connection.execute("update lease set fence = 3")
+        assert Lease(journal.connection, "web").acquire(moment + LEASE_FOR + timedelta(seconds=1)) > seen
 
 
 def this_host() -> str:

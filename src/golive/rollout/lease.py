@@ -76,6 +76,9 @@ class Lease:
         """
         Take the lease.
 
+        The token is higher than the one before, and not below the seconds of the epoch: a journal that was lost, or
+        restored from a backup, knows nothing of the tokens that gateway and versions have seen since.
+
         Returns: the new fencing token.
         Raises: RefusedError naming the holder and until when.
         """
@@ -85,7 +88,7 @@ class Lease:
             ).fetchone()
             if row is not None:
                 _refuse_if_alive(self.name, Holder(*row[:3]), parse_instant(row[4]), now, self.holder.host)
-            self.fence = (row[3] if row else 0) + 1
+            self.fence = max((row[3] if row else 0) + 1, int(now.timestamp()))
             db.execute(
                 "insert or replace into lease (name, holder, host, pid, born, fence, expires_at) "
                 "values (?, ?, ?, ?, ?, ?, ?)",

@@ -257,6 +257,8 @@ class Incarnation:
         if version in self.world.known and self.world.in_flight.get(version) == 0:
             self.world.fail(f"{version} was stopped, idle, before the gateway forgot it")
         self.world.alive.pop(version, None)
+        await self.arrive(f"within stop {version}")
+        self._enter_deployer(fence)
         await self.arrive(f"after stop {version}")
 
     def running(self) -> Sequence[Arm]:

@@ -16,7 +16,7 @@ import msgspec
 from golive.errors import StateError
 from golive.rollout.files import locked, replace_file
 from golive.rollout.ports import Arm, FencedError
-from golive.rollout.processes import Process, alive, with_environment
+from golive.rollout.processes import Process, alive, end, with_environment
 from golive.rollout.versions import check_version
 
 LOG_BYTES_MAX = 10 * 1024 * 1024
@@ -86,6 +86,29 @@ class Instances:
         if fence > highest:
             replace_file(self._fence, str(fence).encode())
 
+    async def stop(self, version: str, *, fence: int | None, grace_seconds: float, file: Path | None = None) -> bool:
+        """
+        End what runs as *version* and forget it, *file* (what it left) included.
+
+        The lock is free while the process has its grace, which is longer than another version may have to wait for its
+        start. Whoever slept through it may find a successor's process under the same name, and leaves that alone.
+
+        Returns: False when the version was started again meanwhile.
+        Raises: see :meth:`changing`.
+        """
+        async with self.changing(fence):
+            instance = self.find(version)
+        if instance is not None:
+            await end(instance.process, grace_seconds)
+        async with self.changing(fence):
+            found = self.find(version)
+            if found is not None and (instance is None or found.process != instance.process):
+                return False
+            for orphan in self.orphans(version):
+                await end(orphan, grace_seconds=0.0)
+            self.forget(version, file)
+        return True
+
     def find(self, version: str) -> Instance | None:
         """What was started under that name, dead or alive; None when nothing was, or it was stopped."""
         try:
@@ -105,9 +128,11 @@ class Instances:
         self._records.mkdir(parents=True, exist_ok=True)
         replace_file(self._record(instance.version), msgspec.json.encode(instance))
 
-    def forget(self, version: str) -> None:
-        """The version was stopped on purpose. Its log stays."""
+    def forget(self, version: str, file: Path | None = None) -> None:
+        """The version was stopped on purpose, and *file* is of no use any more. Its log stays."""
         self._record(version).unlink(missing_ok=True)
+        if file is not None:
+            file.unlink(missing_ok=True)
 
     def orphans(self, version: str) -> list[Process]:
         """Processes of *version*, and children of them, that no record names."""

@@ -82,16 +82,10 @@ class ProcessDeployer(Deployer):
 
     async def stop(self, version: str, *, fence: int | None = None) -> None:
         """See :class:`~golive.rollout.ports.Deployer`. What its process left behind in its group is ended as well."""
-        async with self.instances.changing(fence):
-            instance = self.instances.find(version)
-        # Not under the lock: its grace is longer than another version may have to wait for its start.
-        if instance is not None:
-            await end(instance.process, self.settings.stop_timeout / _SECOND)
-        for orphan in self.instances.orphans(version):
-            await end(orphan, grace_seconds=0.0)
-        self.instances.forget(version)
-        self._silent_since.pop(version, None)
-        self._slow_since.pop(version, None)
+        grace = self.settings.stop_timeout / _SECOND
+        if await self.instances.stop(version, fence=fence, grace_seconds=grace):
+            self._silent_since.pop(version, None)
+            self._slow_since.pop(version, None)
 
     def running(self) -> Sequence[Arm]:
         """See :class:`~golive.rollout.ports.Deployer`."""

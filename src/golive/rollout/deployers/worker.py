@@ -114,15 +114,8 @@ class WorkerDeployer(Deployer):
 
     async def stop(self, version: str, *, fence: int | None = None) -> None:
         """See :class:`~golive.rollout.ports.Deployer`. Its drain hands back what it does not end in time."""
-        async with self.instances.changing(fence):
-            instance = self.instances.find(version)
-        # Not under the lock: its grace is longer than another version may have to wait for its start.
-        if instance is not None:
-            await end(instance.process, self.settings.stop_timeout / _SECOND)
-        for orphan in self.instances.orphans(version):
-            await end(orphan, grace_seconds=0.0)
-        self.instances.forget(version)
-        self.alive_file(version).unlink(missing_ok=True)
+        grace = self.settings.stop_timeout / _SECOND
+        await self.instances.stop(version, fence=fence, grace_seconds=grace, file=self.alive_file(version))
 
     def running(self) -> Sequence[Arm]:
         """See :class:`~golive.rollout.ports.Deployer`."""
