@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from fastapi import FastAPI, Request
@@ -163,3 +164,43 @@ async def test_a_stranger_is_told_that_there_are_no_metrics_and_probes_answer_ev
     assert (await call(app, "GET", "/livez", client=("8.8.8.8", 9))).status == 200
     with pytest.raises(ConfigError, match="metrics_from"):
         ChassisSettings(metrics_from=("everybody",))
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "//evil.test/x",
+        "///evil.test",
+        "/\\evil.test",
+        "\\/evil.test",
+        "/\t/evil.test",
+        "/\n//evil.test",
+        "/\x00//evil.test",
+    ],
+)
+@pytest.mark.parametrize("root_path", ["", "/proxy"])
+async def test_a_redirect_to_the_root_leads_to_no_other_host(call: Any, rest: str, root_path: str):
+    """Browsers read two slashes, a backslash for one and a tab between them as the beginning of a host."""
+    app = Chassis(ChassisSettings(redirects={"/v1/*": "/*"})).wrap(_app())
+    answer = await call(app, path=f"{root_path}/v1{rest if rest[0] == '/' else '/' + rest}", root_path=root_path)
+    location = answer.headers["location"]
+    assert answer.status == 307
+    assert location.startswith("/")
+    assert location[1:2] not in ("/", "\\")
+    assert location.isprintable()
+    assert urljoin("https://own.test/a", location).startswith("https://own.test/")
+
+
+@pytest.mark.parametrize(
+    ("redirects", "named"),
+    [
+        ({"/*": "/new/*"}, "/new/"),
+        ({"/a": "/b", "/b": "/a"}, "/b redirects again"),
+        ({"/a/*": "/*", "/b": "/a/b"}, "/a/. redirects again"),
+        ({"/a/*": "/a/b/*"}, "/a/. redirects again"),
+    ],
+)
+def test_a_redirect_to_an_address_that_is_redirected_refuses_the_start(redirects: dict[str, str], named: str):
+    """A loop answers nobody, and of a chain only the last address is worth being remembered."""
+    with pytest.raises(ConfigError, match=named):
+        ChassisSettings(redirects=redirects)

@@ -2,8 +2,8 @@
 Old addresses of an app: 307 to the new ones, which keeps method, body and query.
 
 ``{"/closed-venue-reasoning": "/api/closed-venue-reasoning", "/v1/*": "/api/v1/*"}``. Exact paths, or everything below
-one where both sides end with ``/*``. The address is always one of this host: a rest that begins with a slash
-(``//evil``) stays behind ours.
+one where both sides end with ``/*``. The address is always one of this host: it begins with one slash, however many
+slashes (``/v1//evil``) or backslashes the caller's rest begins with.
 """
 
 from __future__ import annotations
@@ -29,7 +29,23 @@ def redirect_faults(redirects: Mapping[str, str]) -> list[str]:
             faults.append(f'redirects: {old}: expected both paths or none to end with "/*", got {new!r}.')
         elif old == new:
             faults.append(f"redirects: {old}: expected another path, got the same.")
+        else:
+            again = next((other for other in redirects if _takes_all(other, new)), None)
+            if again is not None:
+                faults.append(
+                    f"redirects: {old}: expected the last address, got {new!r}, which {again} redirects again. "
+                    "Write where that one leads, or take the loop out."
+                )
     return faults
+
+
+def _takes_all(old: str, new: str) -> bool:
+    """
+    Whether every address that the target *new* stands for is redirected again by *old*.
+
+    Where that is true of no entry there is no loop: each further step then uses up a part of the caller's rest.
+    """
+    return new.startswith(old[:-1]) if old.endswith("/*") else new == old
 
 
 class Redirects:
@@ -56,7 +72,7 @@ class Redirects:
             if moved is not None:
                 template, place = moved
                 scope["path_template"] = template  # the old address is a route: its metrics say who still uses it
-                await _answer(send, root_path + place, scope.get("query_string", b""))
+                await _answer(send, "/" + (root_path + place).lstrip("/\\"), scope.get("query_string", b""))
                 return
         await self._app(scope, receive, send)
 
