@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import sqlite3
+import threading
+import time
+
 import asyncpg
 import pytest
 
@@ -9,6 +15,7 @@ from golive.chassis.stores.memory import MemoryIdempotencyStore
 from golive.chassis.stores.postgresidempotency import PostgresIdempotencyStore
 from golive.chassis.stores.redisidempotency import KEY_PREFIX, RedisIdempotencyStore
 from golive.chassis.stores.sqlite import SqliteIdempotencyStore
+from golive.chassis.stores.turns import Turns
 from golive.errors import UnavailableError
 from golive.testing.idempotency import IdempotencyStoreContract
 
@@ -53,7 +60,63 @@ class TestMemory(WithClock):
 class TestSqlite(WithClock):
     @pytest.fixture
     async def store(self, clock, tmp_path):
-        return SqliteIdempotencyStore(tmp_path / "keys.db", now=clock)
+        self.path = tmp_path / "keys.db"
+        return SqliteIdempotencyStore(self.path, now=clock)
+
+    async def test_a_duplicate_waits_for_no_write_of_others(self, store):
+        """A disk that is slow to write, here a writer that does not end, delays what is new and nothing else."""
+        await store.begin("done", b"f", "a", 30.0)
+        await store.finish("done", "a", b"x", 30.0)
+        await store.begin("running", b"f", "a", 30.0)
+        writer = sqlite3.connect(self.path, isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        new = asyncio.create_task(store.begin("new", b"f", "b", 30.0))
+        records = [await store.begin(key, b"f", "b", 30.0) for key in ("done", "running")]
+        assert [(record.mine, record.done) for record in records] == [(False, True), (False, False)]
+        assert not new.done()
+        writer.execute("COMMIT")
+        assert (await new).mine
+        writer.close()
+
+    async def test_many_that_open_a_new_file_at_once_are_one_after_the_other(self, clock, tmp_path):
+        """SQLite refuses the second of two that make a file at once, whatever its time-out."""
+        for number in range(10):
+            stores = [SqliteIdempotencyStore(tmp_path / f"{number}.db", now=clock) for _ in range(6)]
+            records = await asyncio.gather(*(store.begin("k", b"f", "a", 30.0) for store in stores))
+            assert [record.mine for record in records].count(True) == 1
+
+
+def test_whoever_waits_for_its_turn_is_next(tmp_path):
+    """The one who had it and wants it again comes after: nobody is starved by a neighbour with much to do."""
+    path, order = str(tmp_path / "file"), []
+    mine, others = Turns(path), Turns(path)
+    waiting = threading.Thread(target=lambda: others.__enter__() or order.append("other") or others.__exit__())
+    with mine, open(f"{path}-next") as probe:
+        waiting.start()
+        deadline = time.monotonic() + 30
+        while not _is_locked(probe):
+            assert time.monotonic() < deadline
+    with mine:
+        order.append("mine")
+    waiting.join(30)
+    assert order == ["other", "mine"]
+
+
+def test_without_locks_there_are_no_turns_and_no_error(tmp_path):
+    """A folder that takes no files: SQLite's own lock decides, as it does in any case."""
+    turns = Turns(str(tmp_path / "missing" / "file"))
+    with turns, Turns(str(tmp_path / "missing" / "file")):
+        pass
+    turns.close()
+
+
+def _is_locked(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return False
 
 
 @pytest.mark.process

@@ -309,6 +309,7 @@ class Chassis(RouteRules):
         A check of the start that has not passed yet holds it; serving then begins with its first pass.
         """
         self.checks.start()
+        self.once.prepare()
         self._began = True
         if self.checks.holding:
             self.lifecycle.hold("checks")

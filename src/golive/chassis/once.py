@@ -180,6 +180,12 @@ class Once:
             run.beaten = True
             raise AlreadyDoneError
 
+    def prepare(self) -> None:
+        """Let a store that has something to open do it before the first key needs it."""
+        prepare = getattr(self.store, "prepare", None)
+        if prepare is not None:
+            prepare()
+
     async def close(self) -> None:
         """Give up what is tried again in the background, and let go of the store."""
         for task in list(self._unsettled):
@@ -247,15 +253,15 @@ class Once:
         try:
             await app(exchange.scope, _replayed_body(body), recorder.send)
             if recorder.status and rules.keeps(recorder.status) and not first.beaten:
+                kept = True  # the work is done: neither another owner nor a cancel while it is stored takes that back
                 if not self._kept_here(first, recorder):
                     await self._keep(first, recorder.saved())
-                kept = True  # nothing remains to be cleaned up, also when another owner has taken over
         except Exception as error:
             if not first.beaten:
                 if rules.save_5xx and not isinstance(error, TryLaterError | LimitReachedError):
                     recorder.failed()
-                    await self._keep(first, recorder.saved())
                     kept = True
+                    await self._keep(first, recorder.saved())
                 raise
         finally:
             renewals.end(first.owner)
@@ -286,9 +292,11 @@ class Once:
             else:
                 async with asyncio.timeout(STORE_SECONDS):
                     await self._finish(first, saved)
-        except Exception:
-            self._errors.inc()
+        except BaseException as error:  # a cancel may have come before the store was told
             self._again(lambda: self._finish(first, saved), first.rules.lease_seconds)
+            if not isinstance(error, Exception):
+                raise
+            self._errors.inc()
 
     async def _finish(self, first: _First, saved: bytes | None) -> None:
         ttl_seconds = first.rules.ttl_seconds

@@ -2,7 +2,10 @@
 Idempotency keys in a SQLite file, shared by every process on the machine.
 
 Acknowledged means on disk: WAL with ``synchronous=FULL``. That costs an fsync per commit, so one thread per process
-gathers what is waiting into one transaction (group commit). The thread also keeps SQLite, which blocks, off the loop.
+gathers what is waiting into one transaction (group commit), and the processes take turns
+(:mod:`golive.chassis.stores.turns`). A second thread looks keys up first, also many in one transaction: a duplicate is
+answered from what is on the disk already, and waits for no fsync of others. The threads also keep SQLite, which blocks,
+off the loop.
 """
 
 from __future__ import annotations
@@ -13,21 +16,26 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from golive.chassis.idempotency import Record
+from golive.chassis.stores.turns import Turns
 
 T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], Any]
 
 #: Operations gathered into one transaction.
 BATCH_MAX = 256
-#: How long a transaction waits for another process's.
-BUSY_SECONDS = 5.0
+#: How long a transaction waits for whoever takes no turns: an operator's shell, a backup. Less than
+#: ``once.STORE_SECONDS``, so that who gives up has not taken the key after all.
+BUSY_SECONDS = 4.0
 #: Expired rows removed with each batch, so that the file does not grow for ever and no batch stalls.
 SWEEP_ROWS = 20
 
 _SCHEMA = """
+BEGIN;
 CREATE TABLE IF NOT EXISTS golive_idempotency (
     key TEXT PRIMARY KEY,
     fingerprint BLOB NOT NULL,
@@ -37,7 +45,11 @@ CREATE TABLE IF NOT EXISTS golive_idempotency (
     until REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS golive_idempotency_until ON golive_idempotency (until);
+COMMIT;
 """
+
+#: A look that may answer without writing, the change otherwise, and who waits.
+_Piece = tuple[Work | None, Work, asyncio.Future[Any]]
 
 
 class SqliteIdempotencyStore:
@@ -54,29 +66,33 @@ class SqliteIdempotencyStore:
     def __init__(self, path: Path | str, now: Callable[[], float] = time.time) -> None:
         self._path = str(path)
         self._now = now
-        self._queue: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = (
-            queue.SimpleQueue()
-        )
-        self._thread: threading.Thread | None = None
+        self._lookups: queue.SimpleQueue[_Piece] = queue.SimpleQueue()
+        self._changes: queue.SimpleQueue[_Piece] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._faults = 0  # of the writer: each makes both threads open the file anew
 
     async def begin(self, key: str, fingerprint: bytes, owner: str, lease_seconds: float) -> Record:
         """See the protocol."""
 
-        def work(connection: sqlite3.Connection) -> Record:
+        def look(connection: sqlite3.Connection) -> Record | None:
             now = self._now()
             row = connection.execute(
                 "SELECT fingerprint, owner, done, saved, until FROM golive_idempotency WHERE key = ? AND until > ?",
                 (key, now),
             ).fetchone()
-            if row is not None:
-                return Record(row[0], row[1], False, bool(row[2]), row[3], row[4] - now)
+            return Record(row[0], row[1], False, bool(row[2]), row[3], row[4] - now) if row is not None else None
+
+        def take(connection: sqlite3.Connection) -> Record:
+            held = look(connection)
+            if held is not None:
+                return held
             connection.execute(
                 "INSERT OR REPLACE INTO golive_idempotency VALUES (?, ?, ?, 0, NULL, ?)",
-                (key, fingerprint, owner, now + lease_seconds),
+                (key, fingerprint, owner, self._now() + lease_seconds),
             )
             return Record(fingerprint, owner, True, False, None, lease_seconds)
 
-        return await self._do(work)
+        return await self._do(take, look)
 
     async def renew(self, key: str, owner: str, lease_seconds: float) -> bool:
         """See the protocol."""
@@ -96,71 +112,156 @@ class SqliteIdempotencyStore:
         """See the protocol."""
         await self._update("DELETE FROM golive_idempotency", (), key, owner)
 
+    def prepare(self) -> None:
+        """Open the file in the background: making a new one takes several fsyncs, which no caller should wait for."""
+        if self._threads and all(thread.is_alive() for thread in self._threads):
+            return
+        works = ((self._write_all, "golive-idempotency"), (self._look_up_all, "golive-idempotency-look"))
+        self._threads = [threading.Thread(target=work, name=name, daemon=True) for work, name in works]
+        for thread in self._threads:
+            thread.start()
+
     async def close(self) -> None:
-        """The thread keeps its connection: it is a daemon, and what it was given it still does."""
+        """The threads keep their connections: they are daemons, and what they were given they still do."""
 
     async def _update(self, statement: str, values: tuple[Any, ...], key: str, owner: str) -> bool:
         """Only the owner of a key that is not done may touch it: that is the fence."""
         fenced = f"{statement} WHERE key = ? AND owner = ? AND done = 0"
         return await self._do(lambda connection: connection.execute(fenced, (*values, key, owner)).rowcount == 1)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="golive-idempotency", daemon=True)
-            self._thread.start()
+    async def _do(
+        self, change: Callable[[sqlite3.Connection], T], look: Callable[[sqlite3.Connection], T | None] | None = None
+    ) -> T:
+        """What *look* finds, and when it finds nothing what *change* gives, once that is on disk."""
+        self.prepare()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put((work, future))
+        (self._changes if look is None else self._lookups).put((look, change, future))
         return await future
 
-    def _run(self) -> None:
-        """The thread: one batch, one transaction, then the answers."""
-        connection: sqlite3.Connection | None = None
+    def _write_all(self) -> None:
+        """A thread: one batch, one transaction, then the answers."""
+        file = _opened(self._path)
         while True:
-            batch = [self._queue.get()]
-            while len(batch) < BATCH_MAX and not self._queue.empty():
-                batch.append(self._queue.get())
+            batch = _gathered(self._changes)
+            results: list[Any]
             try:
-                connection = connection or self._connect()
-                results = self._transaction(connection, batch)
+                file = file or _File(self._path)
+                results = self._transaction(file, batch)
             except Exception as error:
-                connection = None  # the file may have been replaced: open it anew next time
+                if file is not None:
+                    file.close()
+                file = None  # it may have been replaced: open it anew next time
+                self._faults += 1
                 results = [error] * len(batch)
-            for (_, future), result in zip(batch, results, strict=True):
-                _settle(future, result)
+            _settle([(future, result) for (_, _, future), result in zip(batch, results, strict=True)])
 
-    def _transaction(self, connection: sqlite3.Connection, batch: list[Any]) -> list[Any]:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            results = [work(connection) for work, _ in batch]
-            connection.execute(
-                "DELETE FROM golive_idempotency WHERE key IN "
-                "(SELECT key FROM golive_idempotency WHERE until <= ? ORDER BY until LIMIT ?)",
-                (self._now() - 1.0, SWEEP_ROWS),
-            )
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.rollback()
-            raise
+    def _look_up_all(self) -> None:
+        """A thread: one batch, one look; what is not there goes on to the writer, and so does what went wrong."""
+        file, faults = _opened(self._path), self._faults
+        while True:
+            batch = _gathered(self._lookups)
+            if faults != self._faults:
+                if file is not None:
+                    file.close()
+                file, faults = None, self._faults
+            try:
+                file = file or _File(self._path)
+                found = file.looked_up([look for look, _, _ in batch if look is not None])
+            except Exception:
+                faults, found = -1, [None] * len(batch)
+            known: list[tuple[asyncio.Future[Any], Any]] = []
+            for piece, record in zip(batch, found, strict=True):
+                if record is None:
+                    self._changes.put(piece)
+                else:
+                    known.append((piece[2], record))
+            _settle(known)
+
+    def _transaction(self, file: _File, batch: list[_Piece]) -> list[Any]:
+        with file.turns:
+            connection = file.connection
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                results = [change(connection) for _, change, _ in batch]
+                connection.execute(
+                    "DELETE FROM golive_idempotency WHERE key IN "
+                    "(SELECT key FROM golive_idempotency WHERE until <= ? ORDER BY until LIMIT ?)",
+                    (self._now() - 1.0, SWEEP_ROWS),
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
         return results
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_SCHEMA)
-        return connection
+
+class _File:
+    """
+    The file, opened by one thread for itself.
+
+    Opening is a turn too: two processes that both switch a new file to WAL are told "database is locked" at once,
+    whatever the time-out.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.turns = Turns(path)
+        self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            with self.turns:
+                # an empty table is nothing acknowledged: the fsync of the first key carries it to the disk too
+                self.connection.execute("PRAGMA synchronous=NORMAL")
+                self.connection.execute("PRAGMA journal_mode=WAL")
+                self.connection.executescript(_SCHEMA)
+                self.connection.execute("PRAGMA synchronous=FULL")
+        except BaseException:
+            self.close()
+            raise
+
+    def looked_up(self, looks: list[Work]) -> list[Any]:
+        """What each of *looks* finds, all at the same moment."""
+        self.connection.execute("BEGIN")
+        try:
+            return [look(self.connection) for look in looks]
+        finally:
+            self.connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.connection.close()
+        self.turns.close()
 
 
-def _settle(future: asyncio.Future[Any], result: Any) -> None:
-    def settle() -> None:
+def _opened(path: str) -> _File | None:
+    """The file, ahead of its first use; whatever is wrong with it is told to who uses it."""
+    try:
+        return _File(path)
+    except Exception:
+        return None
+
+
+def _gathered(pieces: queue.SimpleQueue[_Piece]) -> list[_Piece]:
+    """What waits, at least one."""
+    batch = [pieces.get()]
+    while len(batch) < BATCH_MAX and not pieces.empty():
+        batch.append(pieces.get())
+    return batch
+
+
+def _settle(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    """Give each future its answer, all of a loop in one call."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for answer in answers:
+        loops.setdefault(answer[0].get_loop(), []).append(answer)
+    for loop, settled in loops.items():
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(_answer, settled)
+
+
+def _answer(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for future, result in answers:
         if future.done():
-            return
+            continue
         if isinstance(result, Exception):
             future.set_exception(result)
         else:
             future.set_result(result)
-
-    try:
-        future.get_loop().call_soon_threadsafe(settle)
-    except RuntimeError:  # the loop has ended: nobody waits any more
-        pass
