@@ -20,7 +20,7 @@ from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
 from golive.chassis.ratelimit import by_address
 from golive.chassis.redirects import Redirects
-from golive.chassis.routes import WEBSOCKET, RouteNames, owns, path_below
+from golive.chassis.routes import WEBSOCKET, RouteNames, owns
 from golive.chassis.strictjson import is_json, strict_json
 from golive.chassis.types import ASGIApp, Receive, Scope, Send
 
@@ -125,15 +125,16 @@ class Core:
         chassis = self.chassis
         lifecycle, limits = chassis.lifecycle, chassis.limits
         policies = self._policies if self._policies is not None else self._read_policies()
-        found = policies.find(scope["method"], exchange.path) if policies.any else None
+        path = exchange.path if policies.plain else policies.path(scope)
+        found = policies.find(scope["method"], path, scope) if policies.any else None
         refusal = limits.refusal(exchange, lifecycle.in_flight)
         lifecycle.in_flight += 1  # before anything is awaited: a drain waits for it, and the cap counts it
         if refusal is None and (found is not None or chassis.auth.active or chassis.rates.everywhere is not None):
             try:
                 if chassis.rates.shared is None:
-                    refusal = self._refusal_here(exchange, found)
+                    refusal = self._refusal_here(exchange, found, path)
                 if chassis.rates.shared is not None or refusal is FETCH_KEYS:
-                    refusal = await self._refusal_elsewhere(exchange, found)
+                    refusal = await self._refusal_elsewhere(exchange, found, path)
             except BaseException as error:  # ours, or of a key function of the app: an answer like any other
                 lifecycle.in_flight -= 1
                 await exchange.failed(error)
@@ -167,7 +168,7 @@ class Core:
             lifecycle.in_flight -= 1
             exchange.finish()
 
-    def _refusal_here(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
+    def _refusal_here(self, exchange: Exchange, found: tuple[str, Policy] | None, path: str) -> Refusal | None:
         """Why the request may not reach the app, asked in the order of :data:`ORDER`; None when it may."""
         rates, auth = self.chassis.rates, self.chassis.auth
         template, policy = found if found is not None else ("", None)
@@ -175,13 +176,15 @@ class Core:
         if rates.everywhere is not None:
             refusal = rates.take_here(exchange, rates.everywhere, by_address, "")
         if refusal is None and auth.active:
-            refusal = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials)
+            refusal = auth.admit(exchange.scope, path, policy, exchange.credentials)
         if refusal is None and policy is not None:
             for rule, key in policy.limits:
                 refusal = refusal or rates.take_here(exchange, rule, key, template)
         return refusal
 
-    async def _refusal_elsewhere(self, exchange: Exchange, found: tuple[str, Policy] | None) -> Refusal | None:
+    async def _refusal_elsewhere(
+        self, exchange: Exchange, found: tuple[str, Policy] | None, path: str
+    ) -> Refusal | None:
         """
         As :meth:`_refusal_here`, with limits in the shared store or keys that must be fetched.
 
@@ -193,13 +196,13 @@ class Core:
         everywhere = [(rates.everywhere, by_address, "")] if rates.everywhere is not None else []
         of_route = [(rule, key, template) for rule, key in policy.limits] if policy is not None else []
         if not auth.active or auth.key_set is None:
-            unknown = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials) if auth.active else None
+            unknown = auth.admit(exchange.scope, path, policy, exchange.credentials) if auth.active else None
             return await rates.take(exchange, *everywhere, *(of_route if unknown is None else ())) or unknown
         refusal = await rates.take(exchange, *everywhere) if rates.shared is not None else None  # else it was asked
         if refusal is None:
-            refusal = auth.admit(exchange.scope, exchange.path, policy, exchange.credentials)
+            refusal = auth.admit(exchange.scope, path, policy, exchange.credentials)
             if refusal is FETCH_KEYS:
-                refusal = await auth.admit_with_new_keys(exchange.scope, exchange.path, policy)
+                refusal = await auth.admit_with_new_keys(exchange.scope, path, policy)
         return refusal or await rates.take(exchange, *of_route)
 
     def _read_policies(self) -> PolicyTable:
@@ -267,7 +270,7 @@ class Core:
 
     async def _admits_websocket(self, scope: Scope) -> bool:
         policies = self._policies if self._policies is not None else self._read_policies()
-        found = policies.find(WEBSOCKET, path_below(scope["path"], scope.get("root_path", "")))
+        found = policies.find(WEBSOCKET, policies.path(scope), scope)
         return await self.chassis.auth.admits_websocket(scope, found[1] if found is not None else None)
 
     def _owns(self, path: str) -> bool:

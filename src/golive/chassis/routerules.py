@@ -33,7 +33,10 @@ class RouteRules:
     ruled: list[Callable[..., object]]
 
     def _mark(self, endpoint: Callable[..., object], **changes: Any) -> None:
+        before = policy_of(endpoint)
         mark(endpoint, **changes)
+        if before is not None:  # a wrapper with the mark of what it wraps: its rules hold now, or are said to be lost
+            self.ruled[:] = [each for each in self.ruled if policy_of(each) is not before]
         if endpoint not in self.ruled:
             self.ruled.append(endpoint)
 

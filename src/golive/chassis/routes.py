@@ -100,12 +100,27 @@ class Leaf(NamedTuple):
         methods: what it answers; :data:`WEBSOCKET` for a websocket, :class:`AnyMethod` when it does not say.
         endpoint: what runs.
         pattern: the paths it takes, as its router reads them; None for one path and methods that can be listed.
+        hosts: the ``Host`` routes above it, which must all match as well.
+        exact: whether *pattern* takes no path that the router would not give to this route. Only then may the route
+            hide a rule behind it.
     """
 
     template: str
     methods: frozenset[str]
     endpoint: Any
     pattern: re.Pattern[str] | None
+    hosts: tuple[Any, ...] = ()
+    exact: bool = True
+
+
+class Above(NamedTuple):
+    """What is above a route, mounts and hosts: *regex* takes the mounts' paths, the rest is as in :class:`Leaf`."""
+
+    template: str = ""
+    regex: str = ""
+    hosts: tuple[Any, ...] = ()
+    exact: bool = True
+    depth: int = 0
 
 
 class RouteTable:
@@ -122,54 +137,124 @@ class RouteTable:
         self.mounts: dict[int, str] = {}
         self.endpoints: dict[int, str] = {}
         self.leaves: list[Leaf] = []
-        self._read(getattr(router_of(app), "routes", None), "", 0)
+        top = router_of(app)
+        self._root_path = bool(getattr(top, "root_path", ""))
+        self._read(getattr(top, "routes", None), Above())
 
-    def _read(self, routes: Any, prefix: str, depth: int) -> None:
-        if depth > DEPTH_MAX:
+    def _read(self, routes: Any, above: Above) -> None:
+        if above.depth > DEPTH_MAX:
             return
+        of_litestar = []
         for route in routes or ():
             if hasattr(route, "effective_route_contexts"):  # FastAPI's include_router, one entry for many routes
-                self._read_included(route, prefix, depth)
+                self._read_included(route, above)
             elif hasattr(route, "endpoint"):
-                self._add(route, prefix)
+                self._add(route, above)
             elif hasattr(route, "route_handlers") or hasattr(route, "route_handler"):
-                self._read_litestar(route)
+                of_litestar.append(route)
             elif hasattr(route, "routes"):
-                self._read(route.routes, prefix + getattr(route, "path", ""), depth + 1)
+                self._read_mount(route, above)
+        self._read_litestar(of_litestar, above)
 
-    def _read_included(self, router: Any, prefix: str, depth: int) -> None:
+    def _read_mount(self, route: Any, above: Above) -> None:
+        """A mount or a host: the routes inside, also inside middleware; an app without routes is one route itself."""
+        template = above.template + getattr(route, "path", "")
+        hosts = above.hosts
+        if hasattr(route, "host_regex"):
+            hosts, regex, exact = (*hosts, route), "", True
+        else:
+            regex, exact = _mount_regex(route)
+        regex, exact = above.regex + regex, above.exact and exact
+        inner = router_of(getattr(route, "app", route))
+        if getattr(inner, "root_path", ""):  # it then looks below that path, wherever it hangs
+            regex, exact = f"(?={regex}(?:/|$))(?:/(?s:.*))?", False
+        elif self._root_path:  # where the proxy took it off, the routes inside are given the whole path
+            regex, exact = f"(?:{regex}|(?={regex}(?:/|$)))", False
+        routes = getattr(inner, "routes", None) or route.routes
+        if routes:
+            self._read(routes, Above(template, regex, hosts, exact, above.depth + 1))
+            return
+        pattern = re.compile(regex + r"(?:/.*)?\Z", re.DOTALL)
+        for app in layers_of(getattr(route, "app", route)):
+            for methods in (AnyMethod(), frozenset({WEBSOCKET})):
+                self.leaves.append(Leaf(template + "/{path}", methods, app, pattern, hosts, exact=False))
+
+    def _read_included(self, router: Any, above: Above) -> None:
         for context in router.effective_route_contexts():
-            self.mounts.setdefault(
-                id(context), prefix
-            )  # one router included twice is two contexts over the same routes
+            # one router included twice is two contexts over the same routes
+            self.mounts.setdefault(id(context), above.template)
             plain = getattr(context, "starlette_route", None)  # a route or mount that is not FastAPI's own
             if plain is not None:
-                self._read([plain], prefix, depth + 1)
+                self._read([plain], above._replace(depth=above.depth + 1))
             else:
-                self._add(context, prefix)
+                self._add(context, above)
 
-    def _read_litestar(self, route: Any) -> None:
-        """Its table is flat, names the whole path, and finds fixed paths first."""
-        pattern = re.compile(_regex(route.path) + r"\Z", re.DOTALL) if "{" in route.path else None
-        single = getattr(route, "route_handler", None)  # a websocket, or an ASGI app
-        for handler in [single] if single is not None else route.route_handlers:
-            methods = frozenset(getattr(handler, "http_methods", ())) or frozenset({WEBSOCKET})
-            self.leaves.append(Leaf(route.path, methods, handler.fn, pattern))
-        self.leaves.sort(key=lambda leaf: [("{" in part) + (":path" in part) for part in leaf.template.split("/")])
+    def _read_litestar(self, routes: list[Any], above: Above) -> None:
+        """
+        Its table is flat, names the whole path, and finds fixed paths first; it takes any number of slashes for one.
 
-    def _add(self, route: Any, prefix: str) -> None:
-        self.mounts.setdefault(id(route), prefix)
-        template = prefix + (getattr(route, "path_format", "") or "")
+        An ASGI app answers every method, and mounted everything that begins with its path (``/sub`` is also
+        ``/subway``), before routes with parameters. Those and a parameter of kind ``path`` take paths from others.
+        """
+        leaves = []
+        takes_others = any(":path" in route.path or _mounts_in_litestar(route) for route in routes)
+        for route in routes:
+            mounted = _mounts_in_litestar(route)
+            template = above.template + route.path if above.template else route.path
+            pattern, exact = None, not takes_others
+            if mounted:
+                pattern, exact = re.compile(above.regex + _regex(route.path) + ".*", re.DOTALL), False
+            elif above != Above():  # the path is not in its normal form here
+                own = _regex(route.path).replace("/", "/+")
+                pattern, exact = re.compile(above.regex + own + r"/*\Z", re.DOTALL), False
+            elif "{" in route.path:
+                pattern = re.compile(_regex(route.path) + r"\Z", re.DOTALL)
+            single = getattr(route, "route_handler", None)  # a websocket, or an ASGI app
+            for handler in [single] if single is not None else route.route_handlers:
+                every = single is not None and "asgi" in type(route).__name__.lower()
+                known = frozenset(getattr(handler, "http_methods", ())) or frozenset({WEBSOCKET})
+                for methods in (AnyMethod(), frozenset({WEBSOCKET})) if every else (known,):
+                    matches = pattern or (re.compile(re.escape(route.path) + r"\Z") if every else None)
+                    leaves.append((mounted, Leaf(template, methods, handler.fn, matches, above.hosts, exact)))
+        leaves.sort(key=lambda each: (each[0], [("{" in p) + (":path" in p) for p in each[1].template.split("/")]))
+        self.leaves += [leaf for _, leaf in leaves]
+
+    def _add(self, route: Any, above: Above) -> None:
+        self.mounts.setdefault(id(route), above.template)
+        template = above.template + (getattr(route, "path_format", "") or "")
         self.endpoints.setdefault(id(route.endpoint), template)
         methods = frozenset(getattr(route, "methods", None) or ())
         if not methods:
             methods = frozenset({WEBSOCKET}) if "websocket" in type(route).__name__.lower() else AnyMethod()
         own = getattr(route, "path_regex", None)
         pattern = None
-        if "{" in template or isinstance(methods, AnyMethod):
+        if "{" in template or isinstance(methods, AnyMethod) or above.hosts or not above.exact:
             tail = _GROUP.sub("(?:", own.pattern).removeprefix("^") if own is not None else "$"
-            pattern = re.compile((_regex(prefix) if prefix else "") + tail)
-        self.leaves.append(Leaf(template, methods, route.endpoint, pattern))
+            pattern = re.compile(above.regex + tail)
+        self.leaves.append(Leaf(template, methods, route.endpoint, pattern, above.hosts, above.exact))
+
+
+def layers_of(app: Any) -> list[Any]:
+    """*app* and what it is wrapped around: a rule may be written on each."""
+    layers = [app]
+    while len(layers) < DEPTH_MAX and hasattr(layers[-1], "app"):
+        layers.append(layers[-1].app)
+    return layers
+
+
+def _mount_regex(route: Any) -> tuple[str, bool]:
+    """The paths above a mount's own, as its router reads them, and whether the rest can only begin at one place."""
+    own = getattr(route, "path_regex", None)
+    tail = "/(?P<path>.*)$"
+    if own is None or not own.pattern.endswith(tail):
+        return _regex(getattr(route, "path", "")), False
+    kinds = {type(kind).__name__ for name, kind in route.param_convertors.items() if name != "path"}
+    known = kinds <= {"StringConvertor", "IntegerConvertor", "FloatConvertor", "UUIDConvertor"}
+    return _GROUP.sub("(?:", own.pattern.removeprefix("^").removesuffix(tail)), known
+
+
+def _mounts_in_litestar(route: Any) -> bool:
+    return bool(getattr(getattr(route, "route_handler", None), "is_mount", False))
 
 
 def _regex(template: str) -> str:
@@ -184,13 +269,14 @@ def hidden_routes(app: object) -> list[str]:
     seen: list[Leaf] = []
     hidden = []
     for leaf in RouteTable(app).leaves:
-        for before in seen:
+        for before in seen if leaf.exact else ():
             methods = leaf.methods & before.methods
             if methods and _takes_all(before, leaf):
                 named = ",".join(sorted(methods - {"HEAD"})) or "HEAD"
                 hidden.append(f"{named} {leaf.template} is hidden by {before.template}. Declare it first.")
                 break
-        seen.append(leaf)
+        if leaf.exact and not leaf.hosts:
+            seen.append(leaf)
     return hidden
 
 
