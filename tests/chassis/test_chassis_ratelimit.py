@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
 
 from golive import Chassis, ConfigError
 from golive.chassis import ChassisSettings
@@ -232,3 +235,35 @@ async def test_a_key_function_that_raises_is_a_500_with_an_id_and_takes_no_place
     assert chassis.lifecycle.in_flight == 0
     assert [line["error"] for line in lines if line["event"] == "unhandled_exception"] == ["KeyError"]
     chassis.stop_background()
+
+
+@pytest.mark.parametrize("everywhere", [True, False], ids=["rate_limit", "limit"])
+async def test_a_websocket_over_its_quota_does_not_open(everywhere: bool):
+    """The handshake is counted: by address for the whole service, and by the rule on the route."""
+    chassis = Chassis(ChassisSettings(access_log=False, rate_limit="1/minute" if everywhere else ""))
+
+    async def talk(socket: Any) -> None:
+        await socket.accept()
+        await socket.close()
+
+    route = talk if everywhere else chassis.limit("1/minute")(talk)
+    app = chassis.wrap(Starlette(routes=[WebSocketRoute("/ws", route)]))
+    chassis.lifecycle.serve()
+
+    async def connect(address: str) -> list[Any]:
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "root_path": ""}
+        await app({**scope, "client": (address, 1), "scheme": "ws", "subprotocols": []}, receive, send)
+        return sent
+
+    assert (await connect("192.0.2.1"))[0]["type"] == "websocket.accept"
+    (refused,) = await connect("192.0.2.1")
+    assert (refused["type"], refused["code"]) == ("websocket.close", 1013)
+    assert (await connect("192.0.2.2"))[0]["type"] == "websocket.accept"

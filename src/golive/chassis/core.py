@@ -9,7 +9,8 @@ below.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from golive.chassis import requestid
 from golive.chassis.auth import FETCH_KEYS
@@ -45,6 +46,14 @@ ORDER = (
     "idempotency",
     "app",
 )
+
+
+@dataclass(slots=True)
+class Handshake:
+    """What rate limits look at and write, of a websocket that asks to open."""
+
+    scope: Scope
+    quota: object = None
 
 
 class Core:
@@ -257,8 +266,9 @@ class Core:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         lifecycle = self.chassis.lifecycle
-        if not lifecycle.admitting or (self.chassis.auth.active and not await self._admits_websocket(scope)):
-            code, reason = (1008, "not authenticated") if lifecycle.admitting else (1012, "service restart")
+        refused = await self._websocket_refusal(scope) if lifecycle.admitting else (1012, "service restart")
+        if refused is not None:
+            code, reason = refused
             await receive()
             await send({"type": "websocket.close", "code": code, "reason": reason})
             return
@@ -268,10 +278,20 @@ class Core:
         finally:
             lifecycle.in_flight -= 1
 
-    async def _admits_websocket(self, scope: Scope) -> bool:
+    async def _websocket_refusal(self, scope: Scope) -> tuple[int, str] | None:
+        """Why a handshake may not pass, asked in the order of :data:`ORDER`, as a close code and its reason."""
+        auth, rates = self.chassis.auth, self.chassis.rates
         policies = self._policies if self._policies is not None else self._read_policies()
-        found = policies.find(WEBSOCKET, policies.path(scope), scope)
-        return await self.chassis.auth.admits_websocket(scope, found[1] if found is not None else None)
+        found = policies.find(WEBSOCKET, policies.path(scope), scope) if policies.any else None
+        counted = cast("Exchange", Handshake(scope))
+        if rates.everywhere is not None and await rates.take(counted, (rates.everywhere, by_address, "")) is not None:
+            return 1013, "try again later"
+        if auth.active and not await auth.admits_websocket(scope, found[1] if found is not None else None):
+            return 1008, "not authenticated"
+        of_route = [(rule, key, found[0]) for rule, key in found[1].limits] if found is not None else []
+        if of_route and await rates.take(counted, *of_route) is not None:
+            return 1013, "try again later"
+        return None
 
     def _owns(self, path: str) -> bool:
         """Whether the app answers *path* itself; asked once per path, when the first request comes."""
