@@ -160,3 +160,26 @@ def test_an_engine_without_a_limit_is_timed_and_nothing_else():
     family: Any = next(family for family in chassis.metrics if family.name == "db_query_duration_seconds")
     assert sum(family.series("near").counts) == 2
     engine.dispose()
+
+
+def test_a_connection_that_is_detached_is_out_of_the_pool_and_its_name_is_taken(tmp_path: Any):
+    """The pool opens another in its place; a pool of the same name would mix two in one series."""
+    chassis = Chassis()
+    engine = chassis.watch(
+        create_engine(f"sqlite:///{tmp_path}/near.db", poolclass=sqlalchemy.pool.QueuePool, pool_size=1, max_overflow=0)
+    )
+    with engine.connect() as connection:
+        connection.detach()
+        assert _about(chassis) == (1, 0)
+        with engine.connect():
+            assert _about(chassis) == (2, 1)
+    assert _about(chassis) == (1, 0)
+    with pytest.raises(ConfigError, match="pool: expected a name that no watched engine has, got 'db'"):
+        chassis.pool("postgresql://nobody@127.0.0.1:1/none")
+    engine.dispose()
+
+
+def _about(chassis: Chassis) -> tuple[int, int]:
+    """Connections there are, and those in use."""
+    about = chassis.engines["db"]._about()
+    return about["size"], about["in_use"]

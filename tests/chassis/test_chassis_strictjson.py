@@ -23,7 +23,8 @@ from golive.chassis.strictjson import fault_in, is_json
     [
         b'{"n": NaN}', b"[Infinity]", b"[-Infinity]", b"[1e999]", b"[1E+400]", b"[" + b"9" * 5000 + b"]",
         b'["\\ud800"]', b'["\\uDC00"]', b'["\\ud83d x"]', b'["\\ud83d\\u0041"]', b'["\\ud83d\\n\\ude00"]',
-        b'["\\ud83d"', b'["\xff"]', '["a"]'.encode("utf-16"), b'["\xed\xa0\x80"]', b'["a\\u0000b"]',
+        b'["\\ud83d"', b'["\xff"]', '["a"]'.encode("utf-16"), b'["\xed\xa0\x80"]',
+        "[NaN]".encode("utf-16-le"), "[1]".encode("utf-16-be"), "[1]".encode("utf-32-le"), b'["a\\u0000b"]',
     ],
 )  # fmt: skip
 def test_what_breaks_later_has_a_fault(body):

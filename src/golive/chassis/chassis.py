@@ -215,11 +215,15 @@ class Chassis(RouteRules):
 
         Args:
             url: instead of ``database_url``.
-        Raises: ConfigError when there is no URL, or asyncpg is missing.
+        Raises: ConfigError when there is no URL, asyncpg is missing, or an engine has the name.
         """
         from golive.chassis.pool import Pool
         from golive.chassis.stores.choice import plain_url
 
+        if name in self.engines:
+            raise ConfigError(
+                f"pool: expected a name that no watched engine has, got {name!r}. Give watch(engine, name=...) another."
+            )
         if name not in self.pools:
             place = plain_url(url or self.settings.database_url)
             if not place.startswith(("postgres://", "postgresql://")):

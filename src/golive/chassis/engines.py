@@ -62,7 +62,7 @@ class WatchedEngine:
         self._settings = chassis.settings
         self._measures = Measures(chassis, name)
         self._slow = SlowQueries(chassis, name, self._measures.slow)
-        self._lock = threading.Lock()  # a sync engine is used by many threads
+        self._lock = threading.Lock()  # a sync engine is used by many threads, and metrics are for one
         self._held: dict[int, _Held] = {}
         self._waiting = 0
         self._open = 0
@@ -72,7 +72,7 @@ class WatchedEngine:
         self._adopt()
         for happening, noted in (
             ("connect", self._connected), ("close", self._closed), ("close_detached", self._closed),
-            ("checkout", self._checked_out), ("checkin", self._checked_in),
+            ("checkout", self._checked_out), ("checkin", self._checked_in), ("detach", self._checked_in),
             ("before_cursor_execute", self._began), ("after_cursor_execute", self._ran),
             ("handle_error", self._failed), ("engine_disposed", lambda _engine: self._adopt()),
         ):  # fmt: skip
@@ -92,10 +92,12 @@ class WatchedEngine:
             try:
                 return enter()
             except exc.TimeoutError as error:
-                self._measures.timeouts.inc(self.name)
+                with self._lock:
+                    self._measures.timeouts.inc(self.name)
                 raise self._exhausted() from error
             finally:
-                self._measures.wait_seconds.observe(time.monotonic() - began, self.name)
+                with self._lock:
+                    self._measures.wait_seconds.observe(time.monotonic() - began, self.name)
                 self._wait(-1)
 
         pool.connect = connect
@@ -155,8 +157,8 @@ class WatchedEngine:
         seconds = time.monotonic() - began
         with self._lock:
             self._measures.query_seconds.observe(seconds, self.name)
-        if seconds >= self._settings.db_slow_query.total_seconds():
-            self._slow.note(statement, seconds)
+            if seconds >= self._settings.db_slow_query.total_seconds():
+                self._slow.note(statement, seconds)
 
     # ---- the check
 
@@ -209,7 +211,8 @@ class WatchedEngine:
         if held.reported or seconds < self._settings.db_held_max.total_seconds():
             return
         held.reported, route = True, requestid.route(held.request)
-        self._measures.held_too_long.inc(self.name, route)
+        with self._lock:
+            self._measures.held_too_long.inc(self.name, route)
         self._chassis.log.event(
             "db_connection_held", level="warning", pool=self.name, seconds=round(seconds, 1), route=route,
             request_id=held.request[0],

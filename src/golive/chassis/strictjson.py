@@ -41,6 +41,8 @@ def is_json(content_type: bytes) -> bool:
 
 def fault_in(body: bytes) -> str:
     """What no JSON has, as a sentence for the caller; empty when there is nothing of the kind."""
+    if b"\0" in body:  # UTF-16 or UTF-32, which parsers take and the looks below do not read; no JSON in UTF-8 holds it
+        return "The body is not UTF-8."
     if not body.isascii():
         try:
             body.decode()
