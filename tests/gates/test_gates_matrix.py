@@ -9,19 +9,14 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from tests.documents import DOCUMENTS
+
 from golive.gates import catalogue
 from golive.gates.profiles import PROFILES
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "gates-matrix.md"
 ROWS = [line.split("\t") for line in (HERE / "seed_matrix.tsv").read_text().splitlines()]
-DOCUMENTS = {
-    "000": "blocks jobs API",
-    "001": "cloud go-live plan",
-    "002": "POS ingest hardening",
-    "003": "VPR gradual deployment",
-    "004": "deployment orchestrator",
-}
 #: what serves an item without being a built-in gate -> what that is, and the module it lives in
 OTHERS = {
     "command": ("a command of the project, `[gates.commands]`", "golive.gates.command"),
