@@ -135,13 +135,19 @@ async def test_postgresql_lists_what_waits_from_an_index_whatever_the_statistics
     await store.open()
     connection = await asyncpg.connect(postgres_url)
     await connection.execute("alter table block_jobs set (autovacuum_enabled = false)")
-    explain = f"explain {PostgresStatements('block_jobs').page[State.PENDING]}"
-    plans = []
+    page = PostgresStatements("block_jobs").page[State.PENDING]
+    explain = f"explain {page}"
+    await store._fetch("list", f"prepare page (text, uuid, int, text, text) as {page}")  # planned as for the store
+    plans, deep = [], []
     for _ in range(2):
         await fill(store, 3_000)
         await store.page(50, state=State.PENDING, kind=None, before=None)
         rows = await store._fetch("list", explain, None, None, 50, None, None)
         plans.append("\n".join(row[0] for row in rows))
+        oldest = "select id::text from block_jobs where state = 'pending' order by id offset 60 limit 1"
+        before = await connection.fetchval(oldest)
+        rows = await store._fetch("list", f"explain analyze execute page (null, '{before}', 50, null, null)")
+        deep.append("\n".join(row[0] for row in rows))
         await connection.execute(
             "update block_jobs set state = 'cancelled', finished_at = now() where state = 'pending'"
         )
@@ -151,6 +157,9 @@ async def test_postgresql_lists_what_waits_from_an_index_whatever_the_statistics
     for plan in plans:
         assert "block_jobs_waiting" in plan, plan
         assert "Sort" not in plan, plan
+    for plan in deep:  # the last page costs what the first costs
+        assert "block_jobs_waiting" in plan, plan
+        assert "Rows Removed" not in plan, plan
 
 
 def _page_steps(path: Path, state: State, found: int) -> int:

@@ -256,8 +256,10 @@ _REDRIVE = """
     where id = $1 and state in ('failed', 'cancelled')
 """
 
+# A bound the index takes where there is none to hold: "or" would be a filter over all pages before, in generic plans.
 _PAGE = """
-    select $job from $table where $state and ($1::text is null or kind = $1) and ($2::uuid is null or id < $2)
+    select $job from $table where $state and id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+        and ($1::text is null or kind = $1)
         and ($4::text is null or queue = $4) and ($5::text is null or tenant = $5)
     order by $table.id desc limit $3
 """
