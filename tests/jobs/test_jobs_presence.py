@@ -16,8 +16,10 @@ from golive.chassis.exposition import render
 from golive.chassis.metrics import Metrics
 from golive.cli.frame import app_for
 from golive.jobs import Jobs, JobsSettings, presence
+from golive.jobs.machine import Event
 from golive.jobs.measures import Measures
-from golive.jobs.model import BEAT_KEPT_SECONDS, BEAT_LATE_SECONDS
+from golive.jobs.model import BEAT_KEPT_SECONDS, BEAT_LATE_SECONDS, WorkerBeat
+from golive.jobs.named import run_named
 from golive.jobs.stores.memory import MemoryStore
 from golive.jobs.stores.sqlite import SqliteStore
 from golive.testing.jobs_running import finished, until, working
@@ -61,6 +63,22 @@ async def test_a_worker_is_known_while_it_works_and_not_after_it_has_drained(job
             await finished(jobs, job)
         async with jobs:
             assert await jobs.store.workers() == []
+
+
+async def test_what_an_engine_calls_for_its_jobs_says_nothing_of_itself(jobs: Jobs) -> None:
+    """An rq worker's fork, a Lambda: it ends with its jobs, and a beat and a farewell would cost more than they do."""
+    known: list[list[WorkerBeat]] = []
+
+    @jobs.handler("look")
+    async def look() -> None:
+        await asyncio.sleep(0.1)  # a worker has said ten times by now that it is there
+        known.append(await jobs.store.workers())
+
+    async with jobs:
+        job = await jobs.submit("look")
+        ends = await run_named(jobs.store, jobs.handlers, jobs.settings, [[job.id]])
+        assert ends[job.id].event is Event.SUCCEED
+        assert [*known, await jobs.store.workers()] == [[], []]
 
 
 @pytest.fixture(params=["memory", "sqlite"])

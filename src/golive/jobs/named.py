@@ -17,7 +17,7 @@ from golive.errors import GoliveError
 from golive.jobs.handlers import Handler
 from golive.jobs.layer import StoreLayer
 from golive.jobs.machine import Event
-from golive.jobs.model import Claim, Demand, Job, JobId, Settlement
+from golive.jobs.model import Claim, Demand, Job, JobId, Settlement, WorkerBeat
 from golive.jobs.ports import JobStore
 from golive.jobs.settings import JobsSettings
 from golive.jobs.worker import Worker
@@ -83,6 +83,12 @@ class _Named(StoreLayer):
         """See the port: nobody else's jobs are of interest."""
         self._wake = wake
         return lambda: None
+
+    async def beat(self, beat: WorkerBeat) -> None:
+        """See the port: it ends with its jobs, so nobody has to know it, and each would cost more than its job."""
+
+    async def leave(self, worker: str) -> None:
+        """See the port: it was never there."""
 
     async def claim(
         self, demands: Sequence[Demand], limit: int, worker: str, lease_seconds: float, version: str | None
