@@ -25,7 +25,8 @@ def entry(event: ev.AnyEvent, phase: str, reason: str = "the same {reason}") -> 
         ({}, "3 requests were cut off", "the candidate's last requests"),
         ({"moves": "requests"}, "3 requests were cut off", "the candidate's last requests"),
         ({"moves": "jobs"}, "3 jobs are left to other workers", "the candidate's last jobs"),
-        ({"moves": "both"}, "3 requests and jobs were cut off", "the candidate's last requests and jobs"),
+        ({"moves": "both"}, "3 requests and jobs were cut off or left to other workers",
+         "the candidate's last requests and jobs"),
         (None, "3 requests or jobs were cut off", "the candidate's last requests or jobs"),
     ],
 )  # fmt: skip

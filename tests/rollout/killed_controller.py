@@ -33,7 +33,7 @@ from golive.testing.simulated_world import NEW, OLD, SERVICE, Faults, World
 from golive.testing.simulator import small_plan
 from golive.timing import SystemClock
 
-TRUTH = ("split", "known", "in_flight", "fence", "alive", "counts", "epoch", "counted_at", "points")
+TRUTH = ("split", "known", "in_flight", "fence", "deployer_fence", "alive", "counts", "epoch", "counted_at", "points")
 FAST = Pace(
     tick=timedelta(milliseconds=50),
     probe=timedelta(milliseconds=50),

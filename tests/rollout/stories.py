@@ -140,6 +140,13 @@ STORIES: dict[str, Story] = {
     "aborted while it is promoted": Story(PLAN, SLOW, (_abort("promoting"),)),
     "aborted while the old version leaves": Story(PLAN, SLOW, (_abort("retiring"),)),
     "returned to the version before": Story(SHORT, script=(Act(when("live"), ships(OLD, BACK, known=True), 5),)),
+    "rollback while the old version leaves": Story(
+        SHORT, SLOW,
+        script=(
+            Act(when("live"), ships(NEXT, SHORT), 5),
+            Act(when("retiring", rollout=2), ships(NEW, BACK, known=True, force=True)),
+        ),
+    ),
     "the next version ends the watch": Story(
         replace(SHORT, watch=timedelta(minutes=20)), script=(Act(when("watching"), ships(NEXT, SHORT), 5),),
     ),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from golive.cli.inbox import ANSWER_SECONDS, actor, ask, config_option, controller_of, environment_option, project_for
-from golive.errors import ExitCode, TimeoutExceededError, UnavailableError
+from golive.errors import ConfigError, ExitCode, TimeoutExceededError, UnavailableError
 from golive.project import Project, open_journal, router_of
 from golive.rollout.ports import Router, Split
 
@@ -43,8 +43,8 @@ def take_all_back(project: Project, reason: str) -> None:
     """
     journal = open_journal(project)
     try:
-        alone = controller_of(journal, project) is None
-        if alone and journal.active(project.service) is None:
+        alone, active = controller_of(journal, project) is None, journal.active(project.service)
+        if alone and active is None:
             raise _nobody(project, "no rollout is in progress")
     finally:
         journal.close()
@@ -52,12 +52,17 @@ def take_all_back(project: Project, reason: str) -> None:
         asyncio.run(_take_back(project, reason))
         return
     click.echo(ask(project, "abort", {"reason": reason}, seconds=ANSWER_SECONDS))
+    stable = active[0].stable if active else None
     if project.requests_only:
-        asyncio.run(_until_empty(router_of(project), project.service))
+        asyncio.run(_until_empty(router_of(project), project.service, stable))
         return
-    post = _station(project)
     try:
-        asyncio.run(_until_empty(post.controller.world.router, project.service))
+        post = _station(project)
+    except ConfigError as error:
+        click.echo(f"{error}\nThe gateway could not be asked from here; see `golive status`.", err=True)
+        return
+    try:
+        asyncio.run(_until_empty(post.controller.world.router, project.service, stable))
     finally:
         post.journal.close()
 
@@ -72,17 +77,22 @@ def _station(project: Project) -> Station:
     return station(project.settings())
 
 
-async def _until_empty(router: Router, service: str) -> None:
-    """Wait until the gateway itself says that the candidate has no traffic."""
+async def _until_empty(router: Router, service: str, stable: str | None) -> None:
+    """Wait until the gateway itself says that *stable* has all the traffic."""
     try:
         async with asyncio.timeout(EMPTY_SECONDS):
-            while (split := await router.observe()) is None or split.weight:  # noqa: ASYNC110
+            while (split := await router.observe()) is None or not _is_back(split, stable):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise TimeoutExceededError(
             f"{service}: the gateway has not confirmed yet; the controller keeps trying. See `golive status`."
         ) from None
     click.echo(f"traffic is {split}")
+
+
+def _is_back(split: Split, stable: str | None) -> bool:
+    """A version that was being promoted is no candidate any more; whoever has all the traffic may be the wrong one."""
+    return split.weight == 0 and stable in (None, split.stable)
 
 
 async def _take_back(project: Project, reason: str) -> None:
@@ -94,7 +104,8 @@ async def _take_back(project: Project, reason: str) -> None:
         what = "no rollout is in progress" if active is None else "the gateway is down, so nobody is served by either"
         raise _nobody(project, what)
     click.echo(f"{project.service}: no controller runs; doing it from here", err=True)
-    post.journal.ask(project.service, actor(), "abort", {"reason": reason}, datetime.now(UTC))
+    body = {"reason": reason, "rollout": active[0].id}
+    post.journal.ask(project.service, actor(), "abort", body, datetime.now(UTC))
     await _control_until_idle(post, active[0].stable)
     click.echo(f"traffic is {Split(active[0].stable)}")
 

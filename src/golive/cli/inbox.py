@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 30.0
 """A request is answered within a tenth of a second; taking the snapshot of a large project is what may take longer."""
 
+TURN_SECONDS = 120.0
+"""How long a ship waits for its release to be made and for the version before it to leave, with all its graces."""
+
 _POLL_SECONDS = 0.02
 TOLD_AFTER_SECONDS = 1.0
 """Whoever waits longer than this is told what for, where the verb has something to say."""
@@ -77,6 +80,9 @@ def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWE
     """
     Ask the controller, and wait for its answer. When it takes more than a moment, *waiting* is said on stderr.
 
+    Whatever is asked about a rollout is asked about the one in progress now, unless *body* names another: what comes
+    after it, while the answer is waited for, is never meant.
+
     Raises: AnsweredError with the controller's refusal; UnavailableError when no controller runs;
     TimeoutExceededError when it does not answer, in which case the request was withdrawn.
     """
@@ -86,6 +92,8 @@ def ask(place: Place, verb: str, body: dict[str, Any], *, seconds: float = ANSWE
             raise UnavailableError(
                 f"{place.service}: expected a running controller to {verb}, found none. Start it with `golive up`."
             )
+        if verb != "ship" and (active := journal.active(place.service)) is not None:
+            body = {"rollout": active[0].id, **body}
         number = journal.ask(place.service, actor(), verb, body, datetime.now(UTC))
         try:
             return _wait(journal, place, number, seconds, waiting)

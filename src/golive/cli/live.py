@@ -64,7 +64,8 @@ def follow_live(
     Raises: TimeoutExceededError at *deadline*; KeyboardInterrupt on Control-C; StateError for an unknown rollout.
     """
     console = console or make_console()
-    view = _View(journal, rollout, settings, send or (lambda verb, body: ask(settings, verb, body)), glyphs())
+    send = send or (lambda verb, body: ask(settings, verb, {"rollout": rollout, **body}))
+    view = _View(journal, rollout, settings, send, glyphs())
     with _keyboard() as keys, Live(console=console, screen=True, auto_refresh=False, transient=True) as live:
         while not view.over(through_watch):
             if deadline is not None and time.monotonic() >= deadline:

@@ -39,7 +39,7 @@ _MEANWHILE = {
 }
 _MOVED = {"requests": "requests", "jobs": "jobs", "both": "requests and jobs", "": "requests or jobs"}
 """What a rollout moves, in words; nothing is known of one whose start was not read."""
-_LEFT = {"jobs": "are left to other workers"}
+_LEFT = {"jobs": "are left to other workers", "both": "were cut off or left to other workers"}
 """What becomes of what a version leaves behind: a request is cut off, a job is run again."""
 
 

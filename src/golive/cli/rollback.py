@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from golive.cli.abort import take_all_back
 from golive.cli.follow import closing_line, follow
-from golive.cli.inbox import ask, config_option, environment_option, project_for
+from golive.cli.inbox import TURN_SECONDS, ask, config_option, environment_option, project_for
 from golive.errors import ExitCode, RefusedError
 from golive.project import Place, open_journal
+from golive.rollout.journal import Journal
 from golive.rollout.machine import Phase
 from golive.rollout.plan import Stage, make_plan
 from golive.rollout.ports import WEIGHT_MAX
@@ -31,17 +32,17 @@ def command(version: str | None, config_path: Path | None, environment: str | No
 
     While the new version is rolled out, or watched at 100 %, the old one is warm: it has all the traffic again in one
     write. Later it is started, seen to be ready, then given all traffic at once, and the version that was left is in
-    quarantine: only --force ships it again. Nothing is judged either way.
+    quarantine: only --force ships it again. Nothing is judged either way. A version that is still leaving has left
+    before it comes back.
     """
     project = project_for(config_path, environment)
-    stable = _stable_of_the_rollout(project)
-    if stable is not None and version in (None, stable):
+    target = _aim(project, version)
+    if target is None:
         take_all_back(project, "rollback")
         return ExitCode.OK
     from golive.planning import config_sha256, hooks_of, judging_of  # a way back in one write needs none of it
 
     settings = project.settings()
-    target = version or _previous(project)
     plan = make_plan([Stage(WEIGHT_MAX, timedelta(0))], watch=timedelta(0), at_once=True, judged=False)
     plan = replace(plan, hooks=tuple(hook for hook in hooks_of(settings) if hook.point == "on_rollback"))
     body = {
@@ -54,7 +55,8 @@ def command(version: str | None, config_path: Path | None, environment: str | No
         "judging": judging_of(settings),
         "config_sha256": config_sha256(settings),
     }
-    rollout = ask(settings, "ship", body)
+    waiting = f"{target} waits until the rollout in progress is over. Control-C withdraws it."
+    rollout = ask(settings, "ship", body, seconds=TURN_SECONDS, waiting=waiting)
     journal = open_journal(settings)
     try:
         code = follow(journal, rollout, "text", stop_when_waiting=not sys.stdout.isatty())
@@ -64,27 +66,37 @@ def command(version: str | None, config_path: Path | None, environment: str | No
     return code
 
 
-def _stable_of_the_rollout(place: Place) -> str | None:
-    """The version a rollout in progress comes from; None when there is none."""
+def _aim(place: Place, version: str | None) -> str | None:
     journal = open_journal(place)
     try:
-        active = journal.active(place.service)
+        return aim(journal, place.service, version)
     finally:
         journal.close()
-    return active[0].stable if active and active[0].phase not in (Phase.PROMOTING, Phase.RETIRING) else None
 
 
-def _previous(place: Place) -> str:
-    journal = open_journal(place)
-    try:
-        service = journal.service(place.service)
-        rollouts = journal.rollouts(place.service, limit=LOOK_BACK)
-    finally:
-        journal.close()
-    before = version_before(rollouts, service.version, service.previous) if service else None
+def aim(journal: Journal, service: str, version: str | None) -> str | None:
+    """
+    The version to ship for a rollback, to *version* if that is given; None when the rollout in progress has only to be
+    taken back.
+
+    Raises: RefusedError when *version* is not given and there is none to go back to.
+    """
+    active = journal.active(service)
+    if active is None:
+        return version or _previous(journal, service)
+    state = active[0]
+    if state.phase in (Phase.PROMOTING, Phase.RETIRING):
+        return version or state.stable  # it is over but for the old version, which is the one before
+    return None if version in (None, state.stable) else version
+
+
+def _previous(journal: Journal, service: str) -> str:
+    known = journal.service(service)
+    rollouts = journal.rollouts(service, limit=LOOK_BACK)
+    before = version_before(rollouts, known.version, known.previous) if known else None
     if before is None:
         raise RefusedError(
-            f"{place.service}: there is no version before this one that was not taken back. Name one: "
+            f"{service}: there is no version before this one that was not taken back. Name one: "
             "golive rollback VERSION."
         )
     return before

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from golive.cli.inbox import ANSWER_SECONDS, ask, config_option, environment_option, settings_for
+from golive.cli.inbox import TURN_SECONDS, ask, config_option, environment_option, settings_for
 from golive.cli.viewing import deadline_of, view
 from golive.errors import ExitCode
 from golive.planning import config_sha256, judging_of, plan_of
@@ -21,10 +21,10 @@ from golive.rollout.ports import WEIGHT_MAX
 if TYPE_CHECKING:
     from golive.config import Settings
 
-_PATIENCE_SECONDS = {"refuse": ANSWER_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
+_PATIENCE_SECONDS = {"refuse": TURN_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
 """How long a ship waits for the rollout before it, by ``[rollout] when_busy``. Control-C withdraws it."""
 _WAITING = {
-    "refuse": "",
+    "refuse": "{version} waits until its release is made and the version before it has left. Control-C withdraws it.",
     "supersede": "{version} waits until the rollout in progress is taken back. Control-C withdraws it.",
     "queue": "{version} waits for its turn: another rollout is in progress. Control-C withdraws it.",
 }

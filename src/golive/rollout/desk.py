@@ -4,12 +4,16 @@ The desk: what people may ask of the controller, and the answer they get.
 Requests come through the journal's inbox, so that they outlive both sides. Every answer is a sentence and an exit code,
 recorded in one step with what follows from it; a refused request changes nothing. The desk checks who may do what; the
 machine only learns of what was allowed.
+
+To make a release takes its time. One is made after the other, in a task of their own, and nothing else waits for them:
+an abort is answered at the next look, whatever is being prepared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -33,7 +37,7 @@ Asked = tuple[ev.AnyEvent, str]
 Verb = Callable[["Desk", Request], Asked]
 
 _GOING_BACK = (Phase.ROLLING_BACK, Phase.DRAINING)
-_NEARLY_OVER = (Phase.WATCHING, Phase.PROMOTING, Phase.RETIRING)
+_LEAVING = (Phase.PROMOTING, Phase.RETIRING)
 
 
 class Approvals(msgspec.Struct, frozen=True):
@@ -59,33 +63,55 @@ class Desk:
     async def serve(self) -> None:
         """Look for requests until cancelled."""
         await self.controller.ready.wait()
-        while True:
-            await self.answer_all()
-            await self.controller.clock.sleep(self.controller.pace.inbox.total_seconds())
-
-    async def answer_all(self) -> None:
-        """Answer what is in the inbox now."""
-        for request in self.controller.journal.requests(self.controller.service):
-            with suppress(WithdrawnError):
-                await self._answer(request)
-
-    async def _answer(self, request: Request) -> None:
-        """Do what is asked and say so, in one record; or say why not."""
+        shipping: asyncio.Task[None] | None = None
         try:
-            if request.verb == "ship":
-                await self._ship(request)
-                return
-            verb = _VERBS.get(request.verb)
-            if verb is None:
-                raise UsageError(
-                    f'unknown request "{request.verb}". The command line and the controller differ in version.'
-                )
-            event, text = verb(self, request)
-            self.controller.obey(event, Answer(request.id, ExitCode.OK, text))
-        except (FencedError, WithdrawnError):
-            raise
-        except GoliveError as error:
-            self.controller.answer(Answer(request.id, error.exit_code, str(error)))
+            while True:
+                requests = self.controller.journal.requests(self.controller.service)
+                if shipping is not None and shipping.done():
+                    shipping.result()
+                    shipping = None
+                ships = [request for request in requests if request.verb == "ship"]
+                if ships and shipping is None:
+                    shipping = asyncio.create_task(self._answer_ships(ships))
+                    await asyncio.sleep(0)  # one that waits for nothing begins before what was asked after it
+                self._answer_people(request for request in requests if request.verb != "ship")
+                await self.controller.clock.sleep(self.controller.pace.inbox.total_seconds())
+        finally:
+            if shipping is not None:
+                shipping.cancel()
+                await asyncio.gather(shipping, return_exceptions=True)
+
+    async def _answer_ships(self, requests: Iterable[Request]) -> None:
+        """In the order in which they came, one at a time."""
+        for request in requests:
+            with self._answering(request):
+                await self._ship(_readable(request))
+
+    def _answer_people(self, requests: Iterable[Request]) -> None:
+        """Do what is asked and say so, in one record; or say why not. Waits for nothing."""
+        for request in requests:
+            with self._answering(request):
+                event, text = self._asked(_readable(request))
+                self.controller.obey(event, Answer(request.id, ExitCode.OK, text))
+
+    @contextmanager
+    def _answering(self, request: Request) -> Iterator[None]:
+        """Whoever does not get what was asked for is told why."""
+        with suppress(WithdrawnError):
+            try:
+                yield
+            except (FencedError, WithdrawnError):
+                raise
+            except GoliveError as error:
+                self.controller.answer(Answer(request.id, error.exit_code, str(error)))
+
+    def _asked(self, request: Request) -> Asked:
+        verb = _VERBS.get(request.verb)
+        if verb is None:
+            raise UsageError(
+                f'unknown request "{request.verb}". The command line and the controller differ in version.'
+            )
+        return verb(self, request)
 
     # ---- ship
 
@@ -95,11 +121,7 @@ class Desk:
         if self.controller.state is not None:
             await self._make_room(request, version)
             return
-        self._refuse_version(version, force=bool(request.body.get("force")))
-        plan, override = _plan(request.body), str(request.body.get("override", ""))
-        self._refuse_in_a_freeze(plan, version, override)
-        if not request.body.get("known"):  # a rollback goes to a release that was made before
-            await self.controller.world.deployer.prepare(version)
+        plan, judging = await self._be_certain(request, version)
         identifier = self.controller.journal.next_id(self.controller.service)
         self.controller.start(
             ev.Started(
@@ -111,8 +133,8 @@ class Desk:
                 plan=plan,
                 actor=request.actor,
                 note=str(request.body.get("note", "")),
-                judging=dict(request.body.get("judging", {})),
-                override=override,
+                judging=judging,
+                override=str(request.body.get("override", "")),
                 config_sha256=str(request.body.get("config_sha256", "")),
             ),
             Answer(request.id, ExitCode.OK, identifier),
@@ -130,10 +152,12 @@ class Desk:
     async def _make_room(self, request: Request, version: str) -> None:
         state = self.controller.state
         assert state is not None
-        if state.phase in _NEARLY_OVER and version not in (state.candidate, state.stable):
+        if state.phase in _LEAVING and version != state.candidate:
+            return  # whoever comes after it waits until the old version has left; also somebody who wants that one back
+        when_busy = request.body.get("when_busy")
+        if state.phase is Phase.WATCHING and version not in (state.candidate, state.stable):
             await self._end_watch(request, version, state)
             return
-        when_busy = request.body.get("when_busy")
         if when_busy == "queue" and version != state.candidate:
             return  # looked at again until the rollout is over
         if when_busy == "supersede" and version != state.candidate:
@@ -148,29 +172,51 @@ class Desk:
         """
         The watch makes room for the next version, once it is certain that it can be shipped; the request waits for the
         old one to leave. That it was this request which ended the watch need not be remembered: whoever comes after the
-        watch waits as well, also when the controller is another one by then.
+        watch waits as well, also when the controller is another one by then. A watch that is paused stays.
         """
-        if state.phase is Phase.WATCHING:
-            await self._be_certain(request, version)
+        if state.paused_by is not None:
+            if request.body.get("when_busy") == "queue":
+                return
+            raise RefusedError(
+                f"rollout {state.id}: its watch of {state.candidate} was paused by {state.paused_by}. `golive resume` "
+                "first, or take it back with `golive abort`."
+            )
+        await self._be_certain(request, version)
+        if self._is_still(request, state):
             self.controller.tell(ev.WatchEnded(at=self._now(), actor=request.actor))
 
-    async def _be_certain(self, request: Request, version: str) -> None:
-        """Raises: GoliveError when *version* cannot be shipped; nothing is given up for it then."""
+    async def _be_certain(self, request: Request, version: str) -> tuple[Plan, dict[str, Any]]:
+        """
+        What *version* is shipped with: its plan, and how it is judged. Takes its time: the rollout in progress may be
+        another one afterwards, and whoever asked may be gone.
+
+        Raises: GoliveError when *version* cannot be shipped; nothing is given up for it then.
+        """
+        plan, judging = _plan(request.body), _judging(request.body)
         self._refuse_version(version, force=bool(request.body.get("force")))
-        self._refuse_in_a_freeze(_plan(request.body), version, str(request.body.get("override", "")))
-        if not request.body.get("known"):
+        self._refuse_in_a_freeze(plan, version, str(request.body.get("override", "")))
+        if not request.body.get("known"):  # a rollback goes to a release that was made before
             await self.controller.world.deployer.prepare(version)
+        return plan, judging
 
     async def _supersede(self, request: Request, version: str, state: State) -> None:
         """Take the running version back, once it is certain that the new one can be shipped. That is no quarantine."""
         if state.phase in _GOING_BACK:
             return
         await self._be_certain(request, version)
+        if self._is_still(request, state):
+            why = f"superseded by {version}"
+            self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=why, superseded_by=version))
+
+    def _is_still(self, request: Request, state: State) -> bool:
+        """
+        Whether all is as it was before the release was made: the same rollout in the same phase, not paused since,
+        and the *request* not withdrawn. When something changed, nothing is done until the next look at the request.
+        """
         now = self.controller.state
-        if now is None or now.id != state.id or now.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
-            return  # it ended by itself while the release was made
-        why = f"superseded by {version}"
-        self.controller.tell(ev.Aborted(at=self._now(), actor=request.actor, reason=why, superseded_by=version))
+        if now is None or (now.id, now.phase, now.paused_by) != (state.id, state.phase, state.paused_by):
+            return False
+        return any(request.id == each.id for each in self.controller.journal.requests(self.controller.service))
 
     def _refuse_version(self, version: str, *, force: bool) -> None:
         if version == self.controller.current:
@@ -189,7 +235,7 @@ class Desk:
     # ---- everything else
 
     def _approve(self, request: Request) -> Asked:
-        state = self._waiting()
+        state = self._waiting(request)
         self._may_answer(state, request.actor)
         comment = str(request.body.get("comment", ""))
         approved = ev.Approved(at=self._now(), actor=request.actor, comment=comment)
@@ -200,14 +246,14 @@ class Desk:
         return approved, f"rollout {state.id}: approved by {request.actor}{still}"
 
     def _reject(self, request: Request) -> Asked:
-        state = self._waiting()
+        state = self._waiting(request)
         self._may_answer(state, request.actor)
         comment = str(request.body.get("comment", ""))
         event = ev.Rejected(at=self._now(), actor=request.actor, comment=comment)
         return event, f"rollout {state.id}: rejected by {request.actor}; traffic goes back to {state.stable}"
 
     def _retry(self, request: Request) -> Asked:
-        state = self._waiting()
+        state = self._waiting(request)
         if state.waiting_for is not WaitingFor.HOOK or state.hook is None:
             raise RefusedError(f"rollout {state.id}: no hook is asked about; it is {_where(state)}.")
         comment = str(request.body.get("comment", ""))
@@ -215,22 +261,22 @@ class Desk:
         return event, f"rollout {state.id}: the hook {state.hook.point} runs once more"
 
     def _pause(self, request: Request) -> Asked:
-        state = self._active()
-        if state.phase in (*_GOING_BACK, Phase.PROMOTING, Phase.RETIRING):
+        state = self._active(request)
+        if state.phase in (*_GOING_BACK, *_LEAVING):
             raise RefusedError(f"rollout {state.id}: it is {_where(state)}, which cannot be paused.")
         comment = str(request.body.get("comment", ""))
         event = ev.Paused(at=self._now(), actor=request.actor, comment=comment)
         return event, f"rollout {state.id}: paused; traffic stays {state.split}"
 
     def _resume(self, request: Request) -> Asked:
-        state = self._active()
+        state = self._active(request)
         if state.paused_by is None:
             raise RefusedError(f"rollout {state.id}: it is not paused; it is {_where(state)}.")
         event = ev.Resumed(at=self._now(), actor=request.actor)
         return event, f"rollout {state.id}: resumed"
 
     def _abort(self, request: Request) -> Asked:
-        state = self._active()
+        state = self._active(request)
         reason = str(request.body.get("reason", ""))
         event = ev.Aborted(at=self._now(), actor=request.actor, reason=reason)
         return event, f"rollout {state.id}: taking all traffic back to {state.stable}"
@@ -240,13 +286,20 @@ class Desk:
     def _now(self) -> Any:
         return self.controller.clock.now()
 
-    def _active(self) -> State:
-        if self.controller.state is None:
+    def _active(self, request: Request) -> State:
+        """The rollout in progress, which must be the one that whoever asks has seen."""
+        state, meant = self.controller.state, request.body.get("rollout")
+        if state is None:
             raise RefusedError(f"no rollout is in progress. Traffic is {self.controller.current}=100.")
-        return self.controller.state
+        if meant and meant != state.id:
+            raise RefusedError(
+                f"rollout {meant}: it is not in progress; {state.id} is: {state.candidate} is {_where(state)}. "
+                "Nothing was done."
+            )
+        return state
 
-    def _waiting(self) -> State:
-        state = self._active()
+    def _waiting(self, request: Request) -> State:
+        state = self._active(request)
         if state.phase is not Phase.WAITING:
             raise RefusedError(f"rollout {state.id}: it waits for nobody; it is {_where(state)}.")
         return state
@@ -278,7 +331,10 @@ def _plan(body: dict[str, Any]) -> Plan:
     stored = body.get("plan")
     if stored is None:
         return preset("progressive")
-    plan = msgspec.convert(stored, Plan)
+    try:
+        plan = msgspec.convert(stored, Plan)
+    except msgspec.ValidationError as error:
+        raise _unreadable("plan", str(error)) from None
     for text in (*plan.freeze, *plan.window):
         parse_window(text)
     watch = plan.watch if plan.watch >= timedelta(0) else timedelta(0)
@@ -294,6 +350,24 @@ def _plan(body: dict[str, Any]) -> Plan:
     return replace(
         checked, approval_expires=plan.approval_expires, freeze=plan.freeze, window=plan.window, hooks=plan.hooks
     )
+
+
+def _judging(body: dict[str, Any]) -> dict[str, Any]:
+    judging = body.get("judging", {})
+    if not isinstance(judging, dict):
+        raise _unreadable("judging", f"expected an object, got {judging!r:.40}")
+    return judging
+
+
+def _readable(request: Request) -> Request:
+    """Raises: UsageError when the body is none."""
+    if not isinstance(request.body, dict):
+        raise _unreadable("request", f"expected an object, got {request.body!r:.40}")
+    return request
+
+
+def _unreadable(what: str, why: str) -> UsageError:
+    return UsageError(f"the {what} cannot be read ({why}); command line and controller differ in version.")
 
 
 def _where(state: State) -> str:

@@ -408,7 +408,7 @@ def _aborted(state: State, event: ev.Aborted) -> State:
 
 
 def _watch_ended(state: State, event: ev.WatchEnded) -> State:
-    if state.phase is not Phase.WATCHING:
+    if state.phase is not Phase.WATCHING or state.paused_by is not None:
         return state
     return _promote(state, event.at, f"the watch was ended by {event.actor}")
 
