@@ -96,6 +96,24 @@ BUGS = [
         "if False:",
     ),
     Bug(
+        "A successor enters the next stage before it looks what somebody lowered.",
+        "controller",
+        "        await self._look_for_less(self.state)\n",
+        "",
+    ),
+    Bug(
+        "A successor takes for its own what somebody lowered.",
+        "controller",
+        "ours = self.state.lowered or await self._less_than(self.state) is None",
+        "ours = True",
+    ),
+    Bug(
+        "Who does not come back gets traffic all the same.",
+        "controller",
+        "if state.lowered and (await self.world.deployer.condition(state.candidate)).health is not Health.READY:",
+        "if False:",
+    ),
+    Bug(
         "What golive lowered itself is taken for somebody's decision.",
         "machine",
         "replace(state, lowered=True) if event.lowered and",

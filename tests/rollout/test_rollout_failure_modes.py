@@ -110,6 +110,113 @@ def test_f3_a_weight_somebody_lowered_while_no_controller_ran_is_not_raised(play
     play(act)
 
 
+@pytest.mark.parametrize("noticed", [False, True], ids=["while nobody controlled", "before, and it was noticed"])
+@pytest.mark.parametrize("left", [0, 2000])
+def test_f3_a_weight_somebody_lowered_is_not_raised_because_the_candidate_died_too(
+    play: Any, long_plan: Plan, noticed: bool, left: int
+) -> None:
+    """golive takes what is left as well while it starts the candidate again, and gives nothing back by itself."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        if noticed:
+            stage.world.split = Split(OLD, NEW, left)
+            await stage.until(lambda: stage.state.paused_by == "golive")
+        stage.world.rate = 0.0  # at night: nobody was refused by what was dead
+        await stage.kill()
+        stage.world.split = Split(OLD, NEW, left)
+        stage.world.alive.pop(NEW)
+        stage.begin()
+        await stage.until(lambda: stage.weight == 0 and stage.world.living(NEW))
+        await stage.stays(lambda: stage.weight == 0, 120)
+        assert stage.state.paused_by == "golive"
+        assert not stage.state.lowered
+        await stage.ask("resume")
+        await stage.until(lambda: stage.weight == 5000, 20)
+
+    play(act)
+
+
+def test_f3_the_next_stage_is_not_entered_onto_a_weight_somebody_lowered(play: Any, long_plan: Plan) -> None:
+    """The stage was passed, but for its floor, when the controller died; it is over when the next one starts."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        await stage.until(lambda: stage.state.verdict is not None and stage.state.verdict.action == "promote")
+        await stage.kill()
+        stage.world.split = Split(OLD, NEW, 0)
+        await asyncio.sleep(120)
+        stage.begin()
+        await stage.until(lambda: stage.state.paused_by == "golive")
+        await stage.stays(lambda: stage.weight == 0 and stage.state.stage == 1, 120)
+
+    play(act)
+
+
+def test_f3_what_is_lowered_while_both_versions_are_started_again_stays_lowered(play: Any, long_plan: Plan) -> None:
+    """Both had died, so that nothing was lowered by golive; somebody does while they start."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        await stage.kill()
+        stage.world.alive.clear()
+        stage.begin()
+        await stage.until(lambda: stage.world.living(NEW))
+        stage.world.split = Split(OLD, NEW, 0)
+        await stage.until(lambda: stage.state.paused_by == "golive")
+        await stage.stays(lambda: stage.weight == 0, 60)
+
+    play(act)
+
+
+def test_f3_a_gateway_that_forgot_what_somebody_lowered_sends_everybody_to_stable(play: Any, long_plan: Plan) -> None:
+    """How much was left is lost with its memory. Nothing is less than any of it, and nobody is without a version."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        stage.world.split = Split(OLD, NEW, 2000)
+        await stage.until(lambda: stage.state.paused_by == "golive")
+        await stage.kill()
+        stage.begin()
+        stage.life.observe = _forgetful(stage)
+        await stage.stays(lambda: stage.weight <= 2000, 60)
+        assert stage.world.split == Split(OLD)
+
+    play(act)
+
+
+def _forgetful(stage: Any) -> Any:
+    """A gateway that knows nothing until it is told."""
+    told, seen = len(stage.world.weight_history), stage.life.observe
+
+    async def observe() -> Split | None:
+        return await seen() if len(stage.world.weight_history) > told else None
+
+    return observe
+
+
+def test_f1_nobody_is_sent_to_a_candidate_that_does_not_come_back(play: Any, long_plan: Plan) -> None:
+    """Dead at the start of the next controller, and it never becomes ready: it has no traffic, and is taken back."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        await stage.kill()
+        stage.world.alive.pop(NEW)
+        stage.world.faults = msgspec.structs.replace(stage.world.faults, candidate_starts=False)
+        before = len(stage.world.weight_history)
+        stage.begin()
+        await stage.until_phase(Phase.ROLLED_BACK)
+        assert {weight for _, weight in stage.world.weight_history[before:]} == {0}
+        assert "v2 died: not ready after 1m" in stage.state.reason
+
+    play(act)
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["once", "killed again"])
 def test_f1_a_candidate_that_died_with_the_controller_gets_its_share_back(
     play: Any, long_plan: Plan, again: bool

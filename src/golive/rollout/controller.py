@@ -132,12 +132,15 @@ class Controller:
             await self.world.router.apply(Split(arm.version), fence=self.lease.fence)
             self.idle.set()
             return
-        lowered = await self._candidate_is_down(self.state)
-        if lowered:
-            self._take_up(lowered=True)
+        await self._look_for_less(self.state)
+        down = await self._candidate_is_down(self.state)
+        if down:
+            # What somebody else lowered is not ours to raise afterwards, although we lower it further.
+            ours = self.state.lowered or await self._less_than(self.state) is None
+            self._take_up(lowered=ours)
             await self._lower(self.state)
         await asyncio.gather(*(self._revive_quietly(version) for version in self.state.running))
-        if not lowered:
+        if not down:
             self._take_up(lowered=False)
         if self.state is not None and self.state.phase in _STEADY:
             await self._restore_traffic(self.state)
@@ -194,17 +197,43 @@ class Controller:
         health = {version: (await self.world.deployer.condition(version)).health for version in state.running}
         return health[state.candidate] is not Health.READY and health[state.stable] is Health.READY
 
+    async def _look_for_less(self, state: State) -> None:
+        """
+        What somebody lowered while nobody controlled is told before anything else: with the time that has passed the
+        next stage may be due, and nothing rises onto somebody's decision.
+        """
+        if state.phase in _STEADY and not state.lowered and (seen := await self._less_than(state)) is not None:
+            self._decide(ev.Drifted(at=self.clock.now(), split=seen))
+
+    async def _less_than(self, state: State) -> Split | None:
+        """The traffic, when the candidate has less of it than *state* wants."""
+        seen = await self._seen()
+        return seen if seen is not None and is_less(seen, state) else None
+
+    async def _seen(self) -> Split | None:
+        try:
+            return await self.world.router.observe()
+        except GoliveError:
+            return None
+
     async def _lower(self, state: State) -> None:
         """No traffic for the candidate; it gets its share back when it is ready."""
-        with suppress(UnavailableError):
+        with suppress(UnavailableError, ValueError):  # a gateway that does not know it sends nobody there
             await self.world.router.apply(Split(state.stable, state.candidate, 0), fence=self.lease.fence)
 
     async def _restore_traffic(self, state: State) -> None:
         """
-        A gateway that lost its memory, or that we lowered, gets the split the journal last agreed to. Less than that is
-        somebody's decision, made while nobody controlled; it stays, and is told as a drift.
+        A gateway that lost its memory, or that we lowered, gets the split the journal last agreed to, but a candidate
+        that did not come back gets nothing: its probe is told already. Less than the split is somebody's decision, made
+        while nobody controlled or before; it stays, and was told as a drift or will be.
         """
-        with suppress(GoliveError):
+        with suppress(GoliveError, ValueError):  # of a version that could not be started the gateway knows nothing
+            if state.paused_by == "golive":
+                if await self._seen() is None:  # how much somebody left to the candidate is lost; less is none
+                    await self.world.router.apply(Split(state.stable), fence=self.lease.fence)
+                return
+            if state.lowered and (await self.world.deployer.condition(state.candidate)).health is not Health.READY:
+                return
             seen = await self.world.router.observe()
             if seen is not None and is_less(seen, state) and not state.lowered:
                 return

@@ -154,6 +154,7 @@ class Incarnation:
         chance, asked_at = self.world.faults.gateway, self.world.now()
         if self.unlucky(chance):
             raise UnavailableError("the gateway does not answer")
+        self.world.check_destination(split)
         await self.arrive(f"before gateway: {split}")
         if self.unlucky(chance):
             await asyncio.sleep(self.world.random.uniform(0, 8))

@@ -203,6 +203,12 @@ class World:
         stable = stored.stable if stored else service.version if service else OLD
         return split.weight if split.stable == stable else 10_000
 
+    def check_destination(self, split: Split) -> None:
+        """Nobody asks for more traffic for a candidate that does not live."""
+        version = split.candidate
+        if version is not None and self.exposure(split) > self.exposure(self.split) and not self.living(version):
+            self.fail(f"{split} was asked for, and {version} does not live")
+
     def check_rise(self, before: Split, split: Split) -> None:
         """No share of anything grows beyond what the journal says."""
         wanted, last = self.exposure(split), self.journalled()
