@@ -15,15 +15,16 @@ from botocore.awsrequest import AWSResponse
 from golive.errors import ConfigError, GoliveError, UnavailableError, UsageError
 from golive.jobs import Job, Jobs, JobsSettings
 from golive.jobs.machine import State
+from golive.jobs.model import BEAT_KEPT_SECONDS
 from golive.jobs.ports import JobStore
 from golive.jobs.stores import store_for
 from golive.jobs.stores.dynamodb import DynamoStore
-from golive.jobs.stores.dynamodb_items import table_of
+from golive.jobs.stores.dynamodb_items import Item, table_of, value
 from golive.testing.jobs import JobStoreContract, claim, new_job
 from golive.testing.jobs_named import NamedJobsContract
 from golive.testing.jobs_running import until, working
 from golive.testing.jobs_split import SplitContract
-from golive.testing.jobs_upkeep import UpkeepContract
+from golive.testing.jobs_upkeep import UpkeepContract, beat
 
 pytestmark = pytest.mark.process
 
@@ -69,6 +70,29 @@ class TestDynamoStore(JobStoreContract, SplitContract, NamedJobsContract, Upkeep
         other = DynamoStore(self.address, clock=self.clock)
         await other.open()
         return other
+
+    async def test_a_beat_is_one_write(self, store: DynamoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whom to forget is looked for by a worker's first beat, and once an hour; until then they are not shown."""
+        looks: list[None] = []
+        look = store._beats
+
+        async def counted() -> list[Item]:
+            looks.append(None)
+            return await look()
+
+        await store.beat(beat("killed"))
+        monkeypatch.setattr(store, "_beats", counted)
+        for _ in range(5):
+            await store.beat(beat("alive"))
+        assert not looks
+        self.clock.ahead += BEAT_KEPT_SECONDS + 1
+        assert await store.workers() == []
+        looks.clear()
+        for _ in range(5):
+            await store.beat(beat("alive"))
+        assert len(looks) == 1
+        assert await store._table.get({"pk": value("worker#killed")}) is None
+        assert [each.name for each in await store.workers()] == ["alive"]
 
     async def test_priorities_are_few(self, store: DynamoStore) -> None:
         """Each costs a claim a query; the bound is told, and nothing is stored."""

@@ -75,6 +75,7 @@ class DynamoUpkeep:
         self._shards = 1
         self._kinds: set[Kind] = set()
         self._listeners: list[Callable[[], None]] = []
+        self._forgot_at: float | None = None  # looking for silent workers costs more than the beat that does it
 
     async def page(
         self, limit: int, *, state: State | None, kind: str | None, before: JobId | None, queue: str | None = None,
@@ -188,9 +189,11 @@ class DynamoUpkeep:
         now = self._clock()
         fields = {"said": msgspec.json.encode(beat).decode(), "at": now, "s": "worker"}
         await self._table.update(update({"pk": value(f"worker#{beat.name}")}, "", {}, put=fields))
-        for each in await self._beats():
-            if float(each["at"]["N"]) < now - BEAT_KEPT_SECONDS:
-                await self._table.delete({"pk": each["pk"]})
+        if self._forgot_at is None or now - self._forgot_at > BEAT_KEPT_SECONDS:
+            self._forgot_at = now
+            for each in await self._beats():
+                if float(each["at"]["N"]) < now - BEAT_KEPT_SECONDS:
+                    await self._table.delete({"pk": each["pk"]})
 
     async def leave(self, worker: str) -> None:
         """See the port."""
@@ -202,6 +205,7 @@ class DynamoUpkeep:
         found = [
             replace(_decode_beat(each["said"]["S"]), age_seconds=now - float(each["at"]["N"]))
             for each in await self._beats()
+            if float(each["at"]["N"]) >= now - BEAT_KEPT_SECONDS
         ]
         return sorted(found, key=lambda each: each.name)
 
