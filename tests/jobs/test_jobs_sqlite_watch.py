@@ -24,7 +24,7 @@ class Database:
         self.connection = sqlite.connect(path)
         self.connection.execute("create table if not exists it (n)")
         self.watch, self.heard = Watch(path), 0
-        self.watch.subscribe(self._hear)
+        self.unsubscribe = self.watch.subscribe(self._hear)
 
     def _hear(self) -> None:
         self.heard += 1
@@ -66,12 +66,15 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     yield looks
 
 
+@pytest.mark.parametrize("name", ["jobs.db", "link-to-jobs.db"])
 def test_a_quiet_file_is_looked_at_ten_times_a_second_and_a_commit_told_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An idle worker costs next to nothing; where the kernel tells of no writes there are 600 looks a second."""
     between = QUIET_SECONDS if sys.platform == "linux" else BUSY_SECONDS
-    with counted(monkeypatch) as looks, database(tmp_path / "jobs.db") as db:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link-to-jobs.db").symlink_to(tmp_path / "elsewhere" / "jobs.db")
+    with counted(monkeypatch) as looks, database(tmp_path / name) as db:
         for _ in range(5):
             assert db.is_told()
         time.sleep(QUIET_SECONDS / sqlite_watch.PATIENCE)  # the looks become rare
@@ -80,6 +83,38 @@ def test_a_quiet_file_is_looked_at_ten_times_a_second_and_a_commit_told_all_the_
         taken = looks["pragma data_version"] - before
         assert taken <= 2 + (time.monotonic() - begin) / between
         assert db.is_told()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the inotify this is about")
+def test_the_kernel_tells_of_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a write two looks follow at once and the next in a minute: what is told in time then, the kernel told."""
+    monkeypatch.setattr(sqlite_watch, "QUIET_SECONDS", 60.0)
+    monkeypatch.setattr(sqlite_watch, "PATIENCE", 1000.0)
+    with database(tmp_path / "jobs.db") as db:
+        db.connection.execute("pragma synchronous = off")  # a slow disk must not come between a write and its commit
+        for _ in range(3):
+            time.sleep(0.2)
+            assert db.is_told()
+
+
+def test_while_nobody_listens_writes_cost_the_thread_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has stopped in a process that goes on; one that comes later hears as ever."""
+    pauses: list[float] = []
+    with database(tmp_path / "jobs.db") as db:
+        real = db.watch._ended_within
+        monkeypatch.setattr(db.watch, "_ended_within", lambda *args: pauses.append(args[0]) or real(*args))
+        db.unsubscribe()
+        deadline = time.monotonic() + 20
+        while pauses[-2:] != [QUIET_SECONDS] * 2:  # it has noticed
+            db.commit()
+            assert time.monotonic() < deadline
+        pauses.clear()
+        begin = time.monotonic()
+        while time.monotonic() < begin + 3 * QUIET_SECONDS:
+            db.commit()
+        assert len(pauses) <= 2 + (time.monotonic() - begin) / QUIET_SECONDS
+        db.watch.subscribe(db._hear)
+        assert all(db.is_told() for _ in range(3))
 
 
 def test_where_the_kernel_tells_nothing_of_writes_commits_are_told(

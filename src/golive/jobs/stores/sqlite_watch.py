@@ -77,7 +77,7 @@ class Watch:
                 return int(connection.execute("pragma data_version").fetchone()[0])
 
             look()  # from now on the log's file is there
-            ear = written_to(Path(f"{self._path}-wal"))
+            ear = written_to(Path(f"{os.path.realpath(self._path)}-wal"))  # beside the file itself, not beside a link
             try:
                 self._follow(look, ear)
             finally:
@@ -88,9 +88,12 @@ class Watch:
         """Until :meth:`close`; *ear* is what :func:`written_to` returned."""
         seen, written_at, misses = -1, time.monotonic(), 0  # -1: they are told at once, nobody saw what came before
         while True:
-            hears = ear is not None and misses < MISSES_MAX
+            wanted = bool(self._listeners)
+            hears = wanted and ear is not None and misses < MISSES_MAX
             since = time.monotonic() - written_at
-            pause = min(QUIET_SECONDS, max(BRISK_SECONDS, since * PATIENCE)) if hears else BUSY_SECONDS
+            pause = BUSY_SECONDS if wanted else QUIET_SECONDS
+            if hears:
+                pause = min(QUIET_SECONDS, max(BRISK_SECONDS, since * PATIENCE))
             if self._ended_within(pause, ear if hears else None):
                 return
             if ear is not None and heard(ear):
