@@ -200,6 +200,16 @@ async def test_media_types_that_are_json_are_taken(app: object, jobs: Jobs) -> N
             assert response.status_code == 200
 
 
+async def test_of_a_media_type_that_is_given_twice_the_first_counts(app: object, jobs: Jobs) -> None:
+    """As for whatever stands in front of the service and looked at it."""
+    async with client_of(app, jobs) as client:
+        for first, second, status in (("application/json", "text/plain", 200), ("text/plain", "application/json", 415)):
+            response = await client.post(
+                "/api/blocks", content=b'{"user_id":"u"}', headers=[("content-type", first), ("content-type", second)]
+            )
+            assert response.status_code == status
+
+
 async def test_an_idempotency_key_makes_one_job(app: object, jobs: Jobs) -> None:
     """Five parallel submissions, quoted or bare: one job. Another body 422, a malformed key 400."""
     async with client_of(app, jobs, worker=False) as client:  # a job that has ended would be answered with 200

@@ -123,7 +123,7 @@ class Endpoints:
         """``POST {prefix}/async``. A job that ends within *wait_seconds* is answered as if the caller had waited."""
         key = _idempotency_key(scope)
         payload = await self._payload(scope, receive)
-        webhook = None if self._webhook_header is None else dict(scope["headers"]).get(self._webhook_header)
+        webhook = None if self._webhook_header is None else _header(scope, self._webhook_header)
         job = await self.jobs.submit(
             self.handler.name, payload, tenant=self._tenant(scope), idempotency_key=key,
             webhook=None if webhook is None else webhook.decode("latin-1"),
@@ -197,7 +197,7 @@ class Endpoints:
         job = await self._mine(scope, job_id)
         if job is None:
             return _UNKNOWN
-        seen = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"last-event-id"), "")
+        seen = (_header(scope, b"last-event-id") or b"").decode("latin-1")
         if job.state.terminal and seen == events.event_id(self._document(scope, job)):
             return Reply(204, b"")  # stops the client's coming back
         if self._streams >= events.STREAMS_MAX:
@@ -280,7 +280,7 @@ class Endpoints:
                 raise ProblemError(413, "payload_too_large", f"expected at most {most} bytes")
         if not size:
             raise ProblemError(400, "payload_missing", "expected a JSON body, got none")
-        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        content_type = _header(scope, b"content-type") or b""
         if content_type != _JSON and not _JSON_TYPE.fullmatch(content_type):
             raise ProblemError(415, "content_type_unsupported", "expected Content-Type: application/json")
         return b"".join(chunks)
@@ -409,6 +409,14 @@ def _base(path: str) -> str:
     return quote(path.rstrip("/").removesuffix("/async"))
 
 
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    """The first of that name."""
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return None
+
+
 def _preferences(scope: Scope) -> list[bytes]:
     """RFC 7240. Several Prefer fields count as one; what we do not know is ignored."""
     values = b",".join(value for name, value in scope["headers"] if name == b"prefer")
@@ -429,7 +437,7 @@ def _preferred_wait(scope: Scope) -> float:
 
 def _idempotency_key(scope: Scope) -> str | None:
     """The key, quoted or bare; ``"k"`` and ``k`` are the same. Source: draft-ietf-httpapi-idempotency-key-header-07."""
-    if b"idempotency-key" not in dict(scope["headers"]):
+    if _header(scope, b"idempotency-key") is None:
         return None
     values = [value for name, value in scope["headers"] if name == b"idempotency-key"]
     found = _KEY.fullmatch(values[0].decode("latin-1").strip()) if len(values) == 1 else None
