@@ -27,6 +27,15 @@ jobs = Jobs("memory://")
 @jobs.handler("order")
 async def order(payload: Order) -> None: ...
 
+class Odd(msgspec.Struct):
+    key: str
+
+    def __post_init__(self) -> None:
+        {"known": 1}[self.key]
+
+@jobs.handler("odd")
+async def odd(payload: Odd) -> None: ...
+
 @jobs.handler("tick")
 async def tick() -> None: ...
 """
@@ -105,9 +114,28 @@ def test_it_looks_at_no_more_than_it_is_told_to(store: str, capsys: pytest.Captu
     """The newest first, over pages."""
     submit(store, ("order", b"0"), *[("order", GOOD)] * 250)
     assert preflight("--limit", "250") == ExitCode.OK
-    assert "250 of 250 can be read" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "250 of 250 can be read" in out
+    assert "more wait: only the newest 250 were looked at" in out
+    assert preflight("--limit", "250", "-o", "json") == ExitCode.OK
+    assert [row["partial"] for row in json.loads(capsys.readouterr().out)] == [True]
+    for enough in ("251", "400", "2000"):
+        assert preflight("--limit", enough) == ExitCode.NO_GO
+        out = capsys.readouterr().out
+        assert "1 of 251 cannot be read" in out
+        assert "more wait" not in out
+    assert preflight("-o", "json") == ExitCode.NO_GO
+    assert [row["partial"] for row in json.loads(capsys.readouterr().out)] == [False]
+
+
+def test_a_decoder_that_breaks_does_not_read(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The application's own code may raise anything; its words may hold the payload, so only their kind is shown."""
+    submit(store, ("odd", b'{"key":"secret"}'), ("odd", b'{"key":"known"}'))
     assert preflight() == ExitCode.NO_GO
-    assert "1 of 251 cannot be read" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 of 2 cannot be read" in out
+    assert '"KeyError"' in out
+    assert "secret" not in out
 
 
 def test_a_module_that_is_not_there_is_a_mistake_of_the_command_line(store: str) -> None:

@@ -148,18 +148,22 @@ def preflight(context: click.Context, target: str, limit: int, output: str) -> N
     Before a new version works: can its handlers read what waits? Nothing is run or changed.
 
     MODULE:NAME is the new version's golive.Jobs, or the app that serves its routes. Exit code 3 if there are jobs it
-    cannot read or has no handler for.
+    cannot read or has no handler for. "partial" in the JSON is true if more wait than were looked at.
     """
     application = find_jobs(target)
     found = ask(context.obj, lambda jobs: waiting(jobs.store, application.handlers, limit))
     if output == "json":
-        click.echo(msgspec.json.encode([{**msgspec.to_builtins(each), "ready": each.ready} for each in found]).decode())
+        more = {"partial": found.partial}
+        rows = [{**msgspec.to_builtins(each), "ready": each.ready, **more} for each in found.kinds]
+        click.echo(msgspec.json.encode(rows).decode())
     else:
-        for each in found:
+        for each in found.kinds:
             click.echo(f"{each.kind:<24} {_said(each)}")
-        if not found:
+        if not found.kinds:
             click.echo("nothing waits")
-    context.exit(ExitCode.OK if all(each.ready for each in found) else ExitCode.NO_GO)
+        if found.partial:
+            click.echo(f"more wait: only the newest {limit:,} were looked at; --limit looks at more")
+    context.exit(ExitCode.OK if found.ready else ExitCode.NO_GO)
 
 
 def _said(each: Readable) -> str:

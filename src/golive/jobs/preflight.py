@@ -8,6 +8,7 @@ to know it before the deployment instead.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -43,8 +44,26 @@ class Readable(msgspec.Struct):
         return self.known and not self.unreadable
 
 
-async def preflight(store: JobStore, handlers: Mapping[str, Handler], limit: int) -> list[Readable]:
-    """The newest *limit* pending jobs, by kind; a handler nothing waits for is left out."""
+class Preflight(NamedTuple):
+    """
+    What was found.
+
+    Attributes:
+        kinds: one for each kind, by name.
+        partial: True if more wait than were looked at.
+    """
+
+    kinds: list[Readable]
+    partial: bool
+
+    @property
+    def ready(self) -> bool:
+        """True if this version would run all that was looked at."""
+        return all(each.ready for each in self.kinds)
+
+
+async def preflight(store: JobStore, handlers: Mapping[str, Handler], limit: int) -> Preflight:
+    """The newest *limit* pending jobs; a handler nothing waits for is left out."""
     found: dict[str, Readable] = {}
     before: JobId | None = None
     left = limit
@@ -58,11 +77,13 @@ async def preflight(store: JobStore, handlers: Mapping[str, Handler], limit: int
                 continue
             try:
                 handler.decode(job.payload)
-            except InvalidPayloadError as error:
+            except Exception as error:  # a decoder of the application's own: whatever it raises, it does not read it
                 each.unreadable += 1
                 if each.first is None:
-                    each.first, each.reason = job.id, str(error)
+                    each.first = job.id
+                    each.reason = str(error) if isinstance(error, InvalidPayloadError) else type(error).__name__
         if len(page) < min(PAGE, left):
             break
         left, before = left - len(page), page[-1].id
-    return [found[kind] for kind in sorted(found)]
+    more = left == 0 and bool(await store.page(1, state=State.PENDING, kind=None, before=before))
+    return Preflight([found[kind] for kind in sorted(found)], more)
