@@ -120,6 +120,7 @@ async def test_waits_and_living_workers_are_on_the_registry() -> None:
     metrics, store, now = Metrics(), MemoryStore(lambda: now[0]), [1000.0]
     count = Measures(metrics, Jobs(store=store).stats, lambda: now[0])
     waits = [2] + [0] * 22
+    await count.once()
     await store.beat(beat("a", waits=waits, waited_seconds=0.5))
     await store.beat(beat("b", waits=waits, waited_seconds=0.5))
     for _ in range(2):
@@ -136,6 +137,21 @@ async def test_waits_and_living_workers_are_on_the_registry() -> None:
     assert last['jobs_pick_up_seconds_bucket{version="v1",le="0.002"}'] == 4
     assert last['jobs_pick_up_seconds_bucket{version="v1",le="0.004"}'] == 7
     assert last['jobs_pick_up_seconds_sum{version="v1"}'] == pytest.approx(1.01)
+
+
+async def test_a_process_that_is_started_anew_does_not_count_old_waits_as_new() -> None:
+    """Its first count is where it begins: a rate would show all that living workers ever waited as of this moment."""
+    metrics, store = Metrics(), MemoryStore()
+    await store.beat(beat("a", waits=[5] + [0] * 22, waited_seconds=0.5))
+    count = Measures(metrics, Jobs(store=store).stats)
+    await count.once()
+    assert shown(metrics)['jobs_pick_up_seconds_count{version="v1"}'] == 0  # there already: a rate needs two points
+    assert shown(metrics)['jobs_pick_up_seconds_sum{version="v1"}'] == 0
+    await store.beat(beat("a", waits=[7] + [0] * 22, waited_seconds=0.75))
+    await store.beat(beat("b", waits=[1] + [0] * 22, waited_seconds=0.25))
+    await count.once()
+    assert shown(metrics)['jobs_pick_up_seconds_count{version="v1"}'] == 3
+    assert shown(metrics)['jobs_pick_up_seconds_sum{version="v1"}'] == pytest.approx(0.5)
 
 
 def test_golive_jobs_workers_shows_them(
@@ -157,22 +173,26 @@ def test_golive_jobs_workers_shows_them(
         past = SqliteStore(tmp_path / "jobs.db", clock=lambda: time.time() - 60)
         await past.open()
         await past.beat(beat("host-2-old"))
+        await past.beat(beat("host-3-late", waits=[1] + [0] * 21 + [3]))
         await past.close()
         async with Jobs(url) as jobs:
             await jobs.store.beat(beat("host-1-new", running=3, waits=[1, 5, 1] + [0] * 20))
 
     asyncio.run(fill())
     assert app_for({"jobs": ""}, ["jobs", "workers"]) == 0
-    new, old = capsys.readouterr().out.splitlines()
+    new, old, late = capsys.readouterr().out.splitlines()
     assert "host-1-new" in new
     assert "working" in new
     assert "3/4 slots" in new
     assert "half picked up within 0.002 s" in new
     assert "silent" in old
+    assert "half" not in old
+    assert "half waited longer than 2097 s" in late
     assert app_for({"jobs": ""}, ["jobs", "workers", "-o", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["state"] for row in rows] == ["working", "silent"]
+    assert [row["state"] for row in rows] == ["working", "silent", "silent"]
     assert (rows[0]["picked_up"], rows[1]["waited_p50_seconds"]) == (7, None)
+    assert (rows[2]["picked_up"], rows[2]["waited_p50_seconds"]) == (4, None)
 
 
 async def test_a_store_that_is_away_ends_no_worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -106,9 +106,10 @@ def workers(settings: JobsSettings, output: str) -> None:
         return
     for each in found:
         shown = _worker(each)
-        waits = (
-            "" if shown["waited_p50_seconds"] is None else f"  half picked up within {shown['waited_p50_seconds']:g} s"
-        )
+        p50, waits = shown["waited_p50_seconds"], ""
+        if shown["picked_up"]:
+            within = f"picked up within {p50:g} s" if p50 else f"waited longer than {BOUNDS_SECONDS[-1]:.0f} s"
+            waits = f"  half {within}"
         click.echo(
             f"{each.name:<32} {each.version or '-':<12} {shown['state']:<9} {each.running}/{each.slots} slots "
             f"{each.runs:>8} runs  {','.join(each.queues)}  {each.age_seconds:.0f} s ago{waits}"
@@ -118,19 +119,20 @@ def workers(settings: JobsSettings, output: str) -> None:
 
 
 def _worker(each: WorkerBeat) -> dict[str, Any]:
-    """For people and scripts. *waited_p50_seconds* is the edge of the bucket the median wait is in."""
+    """For people and scripts. *waited_p50_seconds* is the edge of the median wait's bucket; None beyond the last."""
     lost = each.age_seconds > BEAT_LATE_SECONDS
     middle, seen = sum(each.waits) / 2, 0
     p50 = None
     for count, edge in zip(each.waits, (*BOUNDS_SECONDS, float("inf")), strict=True):
         seen += count
         if p50 is None and seen and seen >= middle:
-            p50 = edge if edge < float("inf") else BOUNDS_SECONDS[-1]
+            p50 = edge
     return {
         "name": each.name, "host": each.host, "pid": each.pid, "version": each.version,
         "state": "silent" if lost else "draining" if each.draining else "working",
         "queues": each.queues, "slots": each.slots, "running": each.running, "runs": each.runs,
-        "picked_up": sum(each.waits), "waited_seconds": round(each.waited_seconds, 6), "waited_p50_seconds": p50,
+        "picked_up": sum(each.waits), "waited_seconds": round(each.waited_seconds, 6),
+        "waited_p50_seconds": None if p50 == float("inf") else p50,
         "started_at": format_instant(datetime.fromtimestamp(each.started_at, UTC)),
         "age_seconds": round(each.age_seconds, 3),
     }  # fmt: skip

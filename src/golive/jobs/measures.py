@@ -2,9 +2,11 @@
 What autoscalers and alarms look at, in a metrics registry: ``jobs.measure(chassis.metrics)``.
 
 The numbers are of the whole store, whoever submits and works, so every process that is scraped says the same; take the
-maximum over processes, not the sum. Counting costs the store a scan of what waits, so it is done in the background, and
-rarely where it takes long; a scrape costs nothing. A store that is away leaves the numbers as they are, and the age of
-the last count grows.
+maximum over processes, not the sum. How soon jobs were picked up no store keeps, workers say it while they live: a
+process shows what they say from its first count on, so take rates of it.
+
+Counting costs the store a scan of what waits, so it is done in the background, and rarely where it takes long; a scrape
+costs nothing. A store that is away leaves the numbers as they are, and the age of the last count grows.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class Measures:
             edges=BOUNDS_SECONDS,
         )  # fmt: skip
         self._versions: set[str] = set()
-        self._beats: dict[str, WorkerBeat] = {}
+        self._beats: dict[str, WorkerBeat] | None = None
         self._queues: set[str] = set()
         self._seen: dict[tuple[str, str, str], tuple[int, float]] = {}
 
@@ -134,12 +136,14 @@ class Measures:
         self._versions |= alive.keys()
         for version in self._versions:
             self._alive.set(alive[version], version)
+        known = {beat.name: beat for beat in beats}
+        begun = known if self._beats is None else self._beats  # what they did before this process counted is not new
         for beat in beats:
-            before = self._beats.get(beat.name)
+            before = begun.get(beat.name)
             waits, seconds = (before.waits, before.waited_seconds) if before else ([0] * len(beat.waits), 0.0)
             more = [new - old for new, old in zip(beat.waits, waits, strict=True)]
             self._picked_up.merge(more, beat.waited_seconds - seconds, beat.version)
-        self._beats = {beat.name: beat for beat in beats}
+        self._beats = known
 
 
 _NOTHING = QueueStats()
