@@ -91,7 +91,7 @@ BUGS = [
     Bug("A weight somebody else raised is kept.", "drift", "if seen > state.weight or", "if seen > 10_000 or"),
     Bug(
         "A successor raises what somebody lowered while nobody controlled.",
-        "controller",
+        "takeover",
         "if seen is not None and is_less(seen, state) and not state.lowered:",
         "if False:",
     ),
@@ -104,14 +104,26 @@ BUGS = [
     Bug(
         "A successor takes for its own what somebody lowered.",
         "controller",
-        "ours = self.state.lowered or await self._less_than(self.state) is None",
+        "ours = self.state.lowered or await takeover.less_than(self.world, self.state) is None",
         "ours = True",
     ),
     Bug(
         "Who does not come back gets traffic all the same.",
-        "controller",
-        "if state.lowered and (await self.world.deployer.condition(state.candidate)).health is not Health.READY:",
+        "takeover",
+        "if state.lowered and (await world.deployer.condition(state.candidate)).health is not Health.READY:",
         "if False:",
+    ),
+    Bug(
+        "An abort does not end the return of a candidate that had died.",
+        "controller",
+        "if self._returning is not None and (self.state is None or self.state.phase not in EXPOSED):",
+        "if False:",
+    ),
+    Bug(
+        "A candidate that is being started again is taken for dead.",
+        "controller",
+        "        if self._returning is not None:\n            return  #",
+        "        if False:\n            return  #",
     ),
     Bug(
         "What golive lowered itself is taken for somebody's decision.",

@@ -28,6 +28,7 @@ from golive.rollout.pace import Pace
 from golive.rollout.plan import Plan
 from golive.rollout.ports import ArmSample, Condition, FencedError, Health, Sample, Split
 from golive.rollout.session import EVERY_ROUTE
+from golive.rollout.takeover import refuse_to_forget, restore_traffic
 from golive.testing.simulated_world import NEW, OLD, PACE, SERVICE, Faults
 from golive.testing.simulator import simulate, small_plan
 
@@ -217,6 +218,50 @@ def test_f1_nobody_is_sent_to_a_candidate_that_does_not_come_back(play: Any, lon
     play(act)
 
 
+def test_f1_a_candidate_that_is_gone_again_gets_nothing_back(play: Any, long_plan: Plan) -> None:
+    """It was started, and is asked once more right before the write: the probe that says so may still be on its way."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SOAKING, 1)
+        await stage.end()
+        controller, lowered = stage.life.controller, msgspec.structs.replace(stage.state, lowered=True)
+        stage.world.split = Split(OLD, NEW, 0)
+        stage.world.alive.pop(NEW)
+        await restore_traffic(controller.world, lowered)
+        assert stage.weight == 0
+
+    play(act)
+
+
+@pytest.mark.parametrize("phase", [Phase.SHIFTING, Phase.SOAKING, Phase.WATCHING])
+@pytest.mark.parametrize("starts", [True, False], ids=["it starts", "it does not"])
+def test_f5_an_abort_does_not_wait_for_a_candidate_that_is_started_again(
+    play: Any, long_plan: Plan, phase: Phase, starts: bool
+) -> None:
+    """It died with the controller. The next one takes its traffic at once, and what was aborted gets none back."""
+
+    async def act(stage: Any) -> None:
+        if phase is Phase.SHIFTING:
+            stage.life.apply = _slow(stage.life.apply, upwards=True)
+        await stage.ship(long_plan)
+        await stage.until_phase(phase, 0 if phase is Phase.SHIFTING else None)
+        await stage.kill()
+        stage.world.split = Split(OLD, NEW, stage.state.weight)
+        stage.world.alive.pop(NEW)
+        stage.world.faults = msgspec.structs.replace(stage.world.faults, candidate_starts=starts)
+        before = len(stage.world.weight_history)
+        stage.request("abort")
+        stage.begin()
+        took = await stage.until(lambda: stage.state.ended_by == "ada" and stage.world.split == Split(OLD))
+        assert took <= 3
+        await stage.until_phase(Phase.ROLLED_BACK)
+        assert {weight for _, weight in stage.world.weight_history[before:]} == {0}
+        assert not stage.world.living(NEW)
+
+    play(act)
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["once", "killed again"])
 def test_f1_a_candidate_that_died_with_the_controller_gets_its_share_back(
     play: Any, long_plan: Plan, again: bool
@@ -238,6 +283,25 @@ def test_f1_a_candidate_that_died_with_the_controller_gets_its_share_back(
         await stage.until(lambda: stage.weight == 5000)
         await stage.until(lambda: not stage.state.lowered)
         assert stage.state.paused_by is None
+        await stage.until_phase(Phase.LIVE)
+
+    play(act)
+
+
+def test_f1_a_candidate_that_died_while_its_weight_was_to_rise_gets_it_when_it_is_back(
+    play: Any, long_plan: Plan
+) -> None:
+    """Until then nothing is begun for it: whoever asked how it is would take it back for dead."""
+
+    async def act(stage: Any) -> None:
+        stage.world.rate = 0.0
+        stage.life.apply = _slow(stage.life.apply, upwards=True)
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.SHIFTING, 0)
+        await stage.kill()
+        stage.world.alive.pop(NEW)
+        stage.begin()
+        await stage.until(lambda: stage.weight == 1000, 30)
         await stage.until_phase(Phase.LIVE)
 
     play(act)
@@ -679,10 +743,11 @@ def test_f18_a_journal_that_was_lost_does_not_move_what_the_gateway_serves(play:
 
     async def act(stage: Any) -> None:
         await stage.end()
+        controller = stage.life.controller
         stage.world.split = Split("v7", "v8", 500)
         with pytest.raises(StateError, match=r"serves as v7=95 v8=5; .* `golive up --version v7`"):
-            await stage.life.controller._refuse_to_forget(OLD)
-        await stage.life.controller._refuse_to_forget("v7")
+            await refuse_to_forget(controller.world, controller.journal, SERVICE, OLD)
+        await refuse_to_forget(controller.world, controller.journal, SERVICE, "v7")
 
     play(act)
 

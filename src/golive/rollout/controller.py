@@ -21,10 +21,11 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from golive.errors import GoliveError, StateError, UnavailableError
+from golive.errors import GoliveError, StateError
 from golive.rollout import events as ev
+from golive.rollout import takeover
 from golive.rollout.commands import Command, Observe
-from golive.rollout.drift import is_less, same_traffic
+from golive.rollout.drift import same_traffic
 from golive.rollout.hooks import HookRunner
 from golive.rollout.journal import Answer, Entry, Journal
 from golive.rollout.lease import Lease
@@ -32,6 +33,7 @@ from golive.rollout.machine import Phase, State, begin, decide, replay, wanted
 from golive.rollout.pace import Pace
 from golive.rollout.ports import Condition, Deployer, Evidence, FencedError, Gatekeeper, Health, Router, Sample, Split
 from golive.rollout.session import EVERY_ROUTE, JudgeMaker, Session
+from golive.rollout.state import EXPOSED
 from golive.rollout.work import World
 from golive.timing import Clock
 
@@ -98,6 +100,7 @@ class Controller:
         self._history: deque[Sample] = deque(maxlen=self.pace.history)
         self._bad_probes: dict[str, int] = {}
         self._revivals: dict[str, asyncio.Task[None]] = {}
+        self._returning: asyncio.Task[None] | None = None
 
     # ---- life
 
@@ -113,8 +116,7 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._keep_lease())
                 await self._take_over(first_version)
-                group.create_task(self._repeat(self.pace.probe.total_seconds(), self._probe_all))
-                group.create_task(self._repeat(self.pace.tick.total_seconds(), self._sample))
+                group.create_task(self._look_around(group))
                 self.ready.set()
                 await self._follow()
         except* GoliveError as errors:
@@ -133,22 +135,39 @@ class Controller:
             self.idle.set()
             return
         await self._look_for_less(self.state)
-        down = await self._candidate_is_down(self.state)
+        down = await takeover.candidate_is_down(self.world, self.state)
         if down:
             # What somebody else lowered is not ours to raise afterwards, although we lower it further.
-            ours = self.state.lowered or await self._less_than(self.state) is None
+            ours = self.state.lowered or await takeover.less_than(self.world, self.state) is None
             self._take_up(lowered=ours)
-            await self._lower(self.state)
-        await asyncio.gather(*(self._revive_quietly(version) for version in self.state.running))
-        if not down:
-            self._take_up(lowered=False)
+            await takeover.lower(self.world, self.state)
+            self._returning = asyncio.create_task(self._bring_back(self.state.running))
+            return
+        await self._bring_back(self.state.running, self._take_up)
+
+    async def _bring_back(self, versions: tuple[str, ...], then: Callable[[], None] = lambda: None) -> None:
+        """Have *versions* running again, do what comes *then*, and give the candidate the share it had."""
+        await asyncio.gather(*(self._revive_quietly(version) for version in versions))
+        then()
         if self.state is not None and self.state.phase in _STEADY:
-            await self._restore_traffic(self.state)
+            await takeover.restore_traffic(self.world, self.state)
+
+    async def _look_around(self, group: asyncio.TaskGroup) -> None:
+        """Probe and sample from now on, or from when the candidate is back: until then nobody asks how it is."""
+        returning = self._returning
+        if returning is not None:
+            await asyncio.wait([returning])
+            self._returning = None
+            if not returning.cancelled():
+                returning.result()
+            self.tell(ev.Ticked(at=self.clock.now()))  # wakes the loop, which begins what had to wait
+        group.create_task(self._repeat(self.pace.probe.total_seconds(), self._probe_all))
+        group.create_task(self._repeat(self.pace.tick.total_seconds(), self._sample))
 
     async def _load(self, first_version: str) -> None:
         known = self.journal.service(self.service)
         if known is None:
-            await self._refuse_to_forget(first_version)
+            await takeover.refuse_to_forget(self.world, self.journal, self.service, first_version)
             await self.world.deployer.prepare(first_version)
             self.journal.adopt(self.service, first_version, self.clock.now())
         self.current = known.version if known else first_version
@@ -162,19 +181,6 @@ class Controller:
                     judge, self.state, self.judges, self._routes_of(self.state), self.evidence.bounds
                 )
 
-    async def _refuse_to_forget(self, first_version: str) -> None:
-        """A journal that was lost is not a service that is new: whatever the gateway serves stays where it is."""
-        try:
-            seen = await self.world.router.observe()
-        except GoliveError:
-            return  # no gateway, or none that ever had a split: nobody is served by anything
-        if seen is not None and seen.stable != first_version:
-            raise StateError(
-                f"{self.journal.connection.path}: expected the record of {self.service}, which the gateway serves as "
-                f"{seen}; the journal has none. Restore it, or begin anew with `golive up --version {seen.stable}`. "
-                "Traffic is untouched."
-            )
-
     def _refuse_an_altered_record(self, state: State) -> None:
         """Nothing is decided on a record that does not hold together."""
         fault = next(self.journal.faults(state.id), None)
@@ -187,60 +193,17 @@ class Controller:
                 "Traffic is untouched."
             )
 
-    def _take_up(self, *, lowered: bool) -> None:
+    def _take_up(self, *, lowered: bool = False) -> None:
         self._decide(ev.ControllerStarted(at=self.clock.now(), holder=str(self.lease.holder), lowered=lowered))
-
-    async def _candidate_is_down(self, state: State) -> bool:
-        """Whether the candidate has to be started again first, and stable can take its traffic meanwhile."""
-        if state.weight == 0 or state.candidate not in state.running or state.stable not in state.running:
-            return False
-        health = {version: (await self.world.deployer.condition(version)).health for version in state.running}
-        return health[state.candidate] is not Health.READY and health[state.stable] is Health.READY
 
     async def _look_for_less(self, state: State) -> None:
         """
         What somebody lowered while nobody controlled is told before anything else: with the time that has passed the
         next stage may be due, and nothing rises onto somebody's decision.
         """
-        if state.phase in _STEADY and not state.lowered and (seen := await self._less_than(state)) is not None:
+        seen = await takeover.less_than(self.world, state)
+        if seen is not None and state.phase in _STEADY and not state.lowered:
             self._decide(ev.Drifted(at=self.clock.now(), split=seen))
-
-    async def _less_than(self, state: State) -> Split | None:
-        """The traffic, when the candidate has less of it than *state* wants."""
-        seen = await self._seen()
-        return seen if seen is not None and is_less(seen, state) else None
-
-    async def _seen(self) -> Split | None:
-        try:
-            return await self.world.router.observe()
-        except GoliveError:
-            return None
-
-    async def _lower(self, state: State) -> None:
-        """No traffic for the candidate; it gets its share back when it is ready."""
-        with suppress(UnavailableError, ValueError):  # a gateway that does not know it sends nobody there
-            await self.world.router.apply(Split(state.stable, state.candidate, 0), fence=self.lease.fence)
-
-    async def _restore_traffic(self, state: State) -> None:
-        """
-        A gateway that lost its memory, or that we lowered, gets the split the journal last agreed to, but a candidate
-        that did not come back gets nothing: its probe is told already. Less than the split is somebody's decision, made
-        while nobody controlled or before; it stays, and was told as a drift or will be.
-        """
-        with suppress(GoliveError, ValueError):  # of a version that could not be started the gateway knows nothing
-            if state.paused_by == "golive":
-                if await self._seen() is None:  # how much somebody left to the candidate is lost; less is none
-                    await self.world.router.apply(Split(state.stable), fence=self.lease.fence)
-                return
-            if state.lowered and (await self.world.deployer.condition(state.candidate)).health is not Health.READY:
-                return
-            seen = await self.world.router.observe()
-            if seen is not None and is_less(seen, state) and not state.lowered:
-                return
-            if seen != state.split:
-                await self.world.router.apply(state.split, fence=self.lease.fence)
-            if state.lowered:
-                self.tell(ev.TrafficConfirmed(at=self.clock.now(), split=state.split))
 
     async def _revive_quietly(self, version: str) -> None:
         try:
@@ -338,6 +301,8 @@ class Controller:
             await asyncio.wait(self._leaving)
             self._leaving = {task for task in self._leaving if not task.done()}
         state = self.state
+        if self._returning is not None:
+            return  # the candidate is started again; nothing is begun for it meanwhile, and the way back ends that
         for command in wanted(state) if state else ():
             if command not in self._work and state is not None:
                 if isinstance(command, Observe):
@@ -354,6 +319,10 @@ class Controller:
             task = self._work.pop(command)
             task.cancel()
             self._leaving.add(task)
+        if self._returning is not None and (self.state is None or self.state.phase not in EXPOSED):
+            self._returning.cancel()
+            self._leaving.add(self._returning)
+            self._returning = None
 
     async def _do(self, command: Command, state: State) -> None:
         try:
@@ -365,6 +334,7 @@ class Controller:
 
     async def _stop_working(self) -> None:
         tasks = {*self._work.values(), *self._leaving, *self._revivals.values()}
+        tasks |= {self._returning} if self._returning is not None else set()
         self._work.clear()
         for task in tasks:
             task.cancel()
