@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from golive.cli.inbox import ANSWER_SECONDS
 from golive.cli.rollback import aim
+from golive.cli.ship import PATIENCE_SECONDS
 from golive.errors import ExitCode, RefusedError
 from golive.rollout import events as ev
 from golive.rollout.machine import Phase
@@ -226,6 +228,20 @@ def test_a_ship_that_finds_the_lease_gone_ends_the_desk(play: Any, long_plan: Pl
         assert stage.world.journal.answer_to(number) is None
 
     play(act)
+
+
+@pytest.mark.parametrize("busy", ["refuse", "supersede", "queue"])
+def test_a_ship_has_the_patience_for_a_version_that_leaves_slowly(play: Any, long_plan: Plan, busy: str) -> None:
+    """It drains for longer than any other request is waited for."""
+
+    async def act(stage: Any) -> None:
+        await stage.ship(long_plan)
+        await stage.until_phase(Phase.WATCHING)
+        asked_at = stage.world.now()
+        assert await stage.ask("ship", **_next(long_plan, when_busy=busy)) == (0, "web-2")
+        assert ANSWER_SECONDS < stage.world.now() - asked_at < PATIENCE_SECONDS[busy]
+
+    play(act, Faults(slow=30.0))
 
 
 # ---- rollback

@@ -21,7 +21,7 @@ from golive.rollout.ports import WEIGHT_MAX
 if TYPE_CHECKING:
     from golive.config import Settings
 
-_PATIENCE_SECONDS = {"refuse": TURN_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
+PATIENCE_SECONDS = {"refuse": TURN_SECONDS, "supersede": 600.0, "queue": 7 * 86_400.0}
 """How long a ship waits for the rollout before it, by ``[rollout] when_busy``. Control-C withdraws it."""
 _WAITING = {
     "refuse": "{version} waits until its release is made and the version before it has left. Control-C withdraws it.",
@@ -56,7 +56,7 @@ def command(
     deadline = deadline_of(timeout)
     body = _request(settings, version, preset_name, note, force, override)
     busy = settings.rollout.when_busy
-    patience = _PATIENCE_SECONDS[busy]
+    patience = PATIENCE_SECONDS[busy]
     if deadline is not None:
         patience = min(patience, max(deadline - time.monotonic(), 0.0))
     rollout = ask(settings, "ship", body, seconds=patience, waiting=_WAITING[busy].format(version=version))
