@@ -2,6 +2,9 @@
 A service in the stack people assemble today, each part as its own documentation shows it: correlation id, prometheus
 instrumentator, structlog in an HTTP middleware, slowapi, CORS, and the idempotency middleware of the tutorials.
 
+slowapi has a limit for every route and one for this route, as golive has beside it: for the first its documentation
+asks for ``SlowAPIMiddleware``. Authentication is left out, although golive has it on.
+
 ``app`` has everything in memory; ``bare`` is the same endpoint with nothing around it.
 """
 
@@ -18,6 +21,7 @@ from prometheus_fastapi_instrumentator import Instrumentator
 from pydantic import BaseModel
 from slowapi import Limiter, _rate_limit_exceeded_handler
 from slowapi.errors import RateLimitExceeded
+from slowapi.middleware import SlowAPIMiddleware
 from slowapi.util import get_remote_address
 
 structlog.configure(
@@ -47,7 +51,7 @@ async def plain(order: Order) -> Order:
 
 
 app = FastAPI()
-limiter = Limiter(key_func=get_remote_address)
+limiter = Limiter(key_func=get_remote_address, default_limits=["100000000/second"])
 app.state.limiter = limiter
 app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
 answers: dict[str, tuple[int, bytes, str]] = {}
@@ -86,6 +90,7 @@ async def access_log(request: Request, call_next):
     return response
 
 
+app.add_middleware(SlowAPIMiddleware)
 app.add_middleware(CORSMiddleware, allow_origins=["https://app.example.com"], allow_methods=["*"], allow_headers=["*"])
 app.add_middleware(CorrelationIdMiddleware)
 Instrumentator().instrument(app).expose(app)

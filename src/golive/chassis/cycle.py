@@ -175,6 +175,11 @@ class Cycle(RequestResponseCycle):
         self.expected_content_length, self.chunked_encoding = length, False
         return head
 
+    def whole_body(self) -> bytearray | None:
+        """The body, if all of it is here and nobody has received it yet. To be looked at only."""
+        there = self.message_event.is_set() and not self.more_body
+        return None if not there or self.disconnected or self.response_complete else self.body
+
     async def receive(self) -> Any:
         """A body that is there at once, without a look at the event."""
         if self.more_body or self.disconnected or self.response_complete or not self.message_event.is_set():

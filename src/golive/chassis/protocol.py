@@ -42,26 +42,36 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """As uvicorn's, a head that goes on for ever is cut, and an upgrade nobody here speaks is declined."""
         self._head_bytes += len(data)
-        rest: bytes | memoryview = data
         try:
-            while rest:
-                try:
-                    self.parser.feed_data(rest)
-                    break
-                except httptools.HttpParserUpgrade as offer:
-                    if self._should_upgrade():
-                        self.handle_websocket_upgrade()
-                        return
-                    if self.transport.is_closing():
-                        return
-                    rest = memoryview(rest)[offer.args[0] :]
-                    self._decline()
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._offered(data, offer.args[0])
         except httptools.HttpParserError:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
-            return
+            self._invalid()
         if self.head_since is not None and self._head_bytes > HEAD_BYTES_MAX:
             self._cut(431)
+
+    def _offered(self, data: bytes, read: int) -> None:
+        """An offer to upgrade, as websockets make, ends at byte *read*; in what follows may be more of them."""
+        rest = memoryview(data)
+        while not self.transport.is_closing():
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return
+            rest = rest[read:]
+            self._decline()
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                read = offer.args[0]
+            except httptools.HttpParserError:
+                self._invalid()
+                return
+
+    def _invalid(self) -> None:
+        self.logger.warning("Invalid HTTP request received.")
+        self.send_400_response("Invalid HTTP request received.")
 
     def _decline(self) -> None:
         """
@@ -132,8 +142,9 @@ class GuardedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete:  # refused, or answered before its body was there
             self.idle_since = self.loop.time()
-        else:
-            super().on_message_complete()
+        elif not (self.parser.should_upgrade() and self._should_upgrade()):
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """The next request, if it is here already. The silence until then is watched by :meth:`sweep`, not a timer."""

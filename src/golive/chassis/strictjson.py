@@ -26,8 +26,11 @@ DIGITS_MAX = 309
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 _CONSTANT = re.compile(rb"\b(?:NaN|Infinity)\b")
-_SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u[dD]|\\u0000|\d[eE]\+?\d{3}|\d{309}")
-_EXPONENT = re.compile(rb"[eE]\+?\d{3}")
+#: Something of all that is looked for, or near it; numbers of many digits are looked for by themselves. It begins with
+#: a set of characters, which the expression engine skips to six times faster than to alternatives.
+_ODD = re.compile(rb"[\x00NI\\eE](?:(?<=\x00)|aN|nfinity|u(?:[dD]|0000)|(?<=[0-9].)\+?[0-9]{3})")
+_LONG = b"0" * DIGITS_MAX
+_DIGITS_AS_0 = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _NUMBER = re.compile(rb"\d+(?:\.\d+)?[eE]\+?\d{3,}|\d{309,}")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 
@@ -39,19 +42,17 @@ def is_json(content_type: bytes) -> bool:
     return kind == b"application/json" or kind.endswith(b"+json")
 
 
-def fault_in(body: bytes) -> str:
+def fault_in(body: bytes | bytearray) -> str:
     """What no JSON has, as a sentence for the caller; empty when there is nothing of the kind."""
-    if b"\0" in body:  # UTF-16 or UTF-32, which parsers take and the looks below do not read; no JSON in UTF-8 holds it
-        return "The body is not UTF-8."
     if not body.isascii():
         try:
             body.decode()
         except UnicodeDecodeError:
             return "The body is not UTF-8."
-    has = body.find  # first the looks that cost next to nothing: the expression with all of it costs more than they do
-    harmless = has(b"NaN") < 0 and has(b"Infinity") < 0 and has(b"\\u") < 0 and len(body) < DIGITS_MAX
-    if (harmless and not _EXPONENT.search(body)) or not _SUSPICIOUS.search(body):
+    if not _ODD.search(body) and not (len(body) >= DIGITS_MAX and _LONG in body.translate(_DIGITS_AS_0)):
         return ""
+    if b"\0" in body:  # UTF-16 or UTF-32, which parsers take and the looks below do not read; no JSON in UTF-8 holds it
+        return "The body is not UTF-8."
     bare = _STRING.sub(b'""', body)
     if _CONSTANT.search(bare):
         return "JSON has no NaN and no Infinity."
@@ -62,7 +63,7 @@ def fault_in(body: bytes) -> str:
     return "A string in the body holds half a character (a lone surrogate)." if _has_lone_surrogate(body) else ""
 
 
-def _has_lone_surrogate(body: bytes) -> bool:
+def _has_lone_surrogate(body: bytes | bytearray) -> bool:
     high_ends_at = -1
     for escape in _ESCAPE.finditer(body):
         digits = escape[1]
@@ -77,6 +78,10 @@ def _has_lone_surrogate(body: bytes) -> bool:
 
 def strict_json(exchange: Exchange, receive: Receive) -> Receive:
     """*receive*, which gathers a JSON body, looks at it, and passes it on whole."""
+    here = getattr(getattr(receive, "__self__", None), "whole_body", None)
+    body = here() if here is not None else None
+    if body is not None and not fault_in(body):
+        return receive  # our server has it already, and there is nothing in it that the app may not read
     passed = False
 
     async def receive_whole() -> Message:
