@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from litestar import Litestar, asgi
 from litestar import get as litestar_get
+from litestar.openapi import OpenAPIConfig
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -204,6 +205,26 @@ async def test_the_documentation_is_hidden_however_its_path_is_written(call: Any
         app = chassis.wrap(FastAPI(root_path="/api"))
     for path in ("/docs", "/api/docs", "/api/openapi.json"):
         assert (await call(app, path=path)).status == 404
+
+
+def _papers() -> list[tuple[Any, list[str]]]:
+    """Apps that give their documentation addresses of their own, and those."""
+    fastapi = FastAPI(docs_url="/swagger", openapi_url="/api.json", redoc_url="/re")
+    fastapi.mount("/sub", FastAPI(docs_url="/hand"))
+    litestar = Litestar([], openapi_config=OpenAPIConfig(title="shop", version="1", path="/papers"))
+    return [
+        (fastapi, ["/swagger", "/api.json", "/re", "/sub/hand", "/sub/openapi.json", "/sub/redoc"]),
+        (litestar, ["/papers", "/papers/", "//papers/openapi.json", "/papers/swagger", "/papers/openapi.yaml"]),
+    ]
+
+
+@pytest.mark.parametrize(("app", "paths"), _papers(), ids=["fastapi", "litestar"])
+async def test_documentation_at_addresses_of_its_own_is_hidden_in_production_too(app: Any, paths: list[str], call: Any):
+    """It is known by who made the route, not by its path; in development it is there."""
+    for path in paths:
+        assert (await call(Chassis(replace(SETTINGS, require_auth=False)).wrap(app), path=path)).status == 200, path
+        production = Chassis(replace(SETTINGS, require_auth=False, environment="production"))
+        assert (await call(production.wrap(app), path=path)).status == 404, path
 
 
 def test_a_mounted_function_has_its_rules_for_websockets_too():

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from golive.chassis.policies import Policy
     from golive.chassis.settings import ChassisSettings
 
-#: Hidden from strangers in production: they describe every way in.
+#: Hidden from strangers in production, with whatever other paths the app gives its documentation: they describe every
+#: way in.
 DOCUMENTATION_PATHS = frozenset({"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
 
 #: The headers credentials come in.
@@ -92,6 +93,7 @@ class Auth:
         settings = chassis.settings
         self._required = settings.require_auth
         self._hides_documentation = settings.environment == "production"
+        self.documentation: frozenset[str] = DOCUMENTATION_PATHS
         self._tenant_claim = settings.jwt_tenant_claim
         self._realm = settings.service.replace("\\", "").replace('"', "")
         rules = ClaimRules(
@@ -116,7 +118,7 @@ class Auth:
         if refusal is not FETCH_KEYS or not self.key_set.keys:
             return refusal
         error = AuthError("invalid_token", "the token's key is not known")
-        return self._refuse(error, hidden=self._hides_documentation and path in DOCUMENTATION_PATHS)
+        return self._refuse(error, hidden=self._hides_documentation and path in self.documentation)
 
     def admit(self, scope: Scope, path: str, policy: Policy | None, given: Headers | None = None) -> Refusal | None:
         """
@@ -127,14 +129,14 @@ class Auth:
         """
         scopes = policy.scopes if policy is not None else ()
         if not self._verifies:
-            return Refusal(404, "") if self._hides_documentation and path in DOCUMENTATION_PATHS else None
+            return Refusal(404, "") if self._hides_documentation and path in self.documentation else None
         try:
             principal = self.principal(scope, given)
         except UnknownKeyError:
             return FETCH_KEYS
         except AuthError as error:
             needed = bool(scopes) or (self._required and not (policy is not None and policy.public))
-            hidden = self._hides_documentation and path in DOCUMENTATION_PATHS
+            hidden = self._hides_documentation and path in self.documentation
             if not needed and not hidden and not error.error:
                 return None
             return self._refuse(error, hidden=hidden)

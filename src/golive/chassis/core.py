@@ -217,6 +217,7 @@ class Core:
     def _read_policies(self) -> PolicyTable:
         """The routes' policies, read with the first request, when every route has been added."""
         self._policies = PolicyTable(self.app)
+        self.chassis.auth.documentation |= self._policies.documentation
         return self._policies
 
     async def _app_in_time(

@@ -65,6 +65,7 @@ class PolicyTable:
 
     Attributes:
         any: whether there is one; a plain attribute, because every request asks.
+        documentation: the paths at which the framework describes the app.
         plain: whether the app looks up the path below the server's ``root_path`` as it came; else :meth:`path` says.
     """
 
@@ -78,6 +79,7 @@ class PolicyTable:
         self.plain = not self._slashes and not self._root_path
         self.idempotent: list[str] = []
         leaves = [(leaf, policy_of(leaf.endpoint)) for leaf in RouteTable(app).leaves]
+        self.documentation = frozenset(leaf.template for leaf, _ in leaves if leaf.documents)
         self.any = any(policy is not None for _, policy in leaves)
         while leaves and leaves[-1][1] is None and leaves[-1][0].pattern is not None:
             leaves.pop()  # behind the last rule: a pattern that can hide nothing

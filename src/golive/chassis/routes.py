@@ -112,6 +112,14 @@ class Leaf(NamedTuple):
     hosts: tuple[Any, ...] = ()
     exact: bool = True
 
+    @property
+    def documents(self) -> bool:
+        """Whether the framework made this route to describe the app: FastAPI's and Litestar's pages and schemas."""
+        made = getattr(self.endpoint, "fn", self.endpoint)
+        module, name = getattr(made, "__module__", None) or "", getattr(made, "__qualname__", "")
+        fastapi = module == "fastapi.applications" and name.startswith("FastAPI.setup.")
+        return self.pattern is None and (fastapi or module.startswith(("litestar._openapi.", "litestar.openapi.")))
+
 
 class Above(NamedTuple):
     """What is above a route, mounts and hosts: *regex* takes the mounts' paths, the rest is as in :class:`Leaf`."""
