@@ -71,6 +71,24 @@ def test_an_abort_does_not_wait_for_the_next_versions_release(
     play(act)
 
 
+def test_an_abort_calls_off_what_is_still_being_made(play: Any, long_plan: Plan) -> None:
+    """Nobody has seen it yet: whoever shipped it is told, and it does not begin once it is made."""
+
+    async def act(stage: Any) -> None:
+        begun = _slow_to_make(stage)
+        ship = stage.request("ship", **_next(long_plan))
+        await stage.until(lambda: begun == [NEXT])
+        assert await stage.ask("abort", "grace") == (0, "v3: called off before it began. Traffic is v1=100.")
+        told = "v3: grace called it off before it began. Traffic is v1=100."
+        assert stage.world.journal.answer_to(ship) == (ExitCode.REFUSED, told)
+        await asyncio.sleep(2 * MAKING_SECONDS)
+        assert _rollouts(stage) == []
+        code, text = await stage.ask("abort", "grace")
+        assert (code, text) == (ExitCode.REFUSED, "no rollout is in progress. Traffic is v1=100.")
+
+    play(act)
+
+
 def test_a_release_that_is_made_too_late_changes_nothing_of_what_happened_meanwhile(play: Any, long_plan: Plan) -> None:
     """Paused while it was made: the watch goes on, and whoever shipped is told."""
 

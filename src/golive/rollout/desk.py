@@ -91,8 +91,28 @@ class Desk:
         """Do what is asked and say so, in one record; or say why not. Waits for nothing."""
         for request in requests:
             with self._answering(request):
+                if request.verb == "abort" and self._call_off(_readable(request)):
+                    continue
                 event, text = self._asked(_readable(request))
                 self.controller.obey(event, Answer(request.id, ExitCode.OK, text))
+
+    def _call_off(self, abort: Request) -> bool:
+        """
+        Refuse every ship that is still being made, when no rollout is in progress that *abort* could mean. Returns
+        whether there was one.
+        """
+        if self.controller.state is not None or abort.body.get("rollout"):
+            return False
+        inbox = self.controller.journal.requests(self.controller.service)
+        ships = [request for request in inbox if request.verb == "ship"]
+        for ship in ships:
+            with suppress(WithdrawnError):
+                text = f"{_version(ship)}: {abort.actor} called it off before it began. {self._traffic()}"
+                self.controller.answer(Answer(ship.id, ExitCode.REFUSED, text))
+        if ships:
+            text = f"{', '.join(map(_version, ships))}: called off before it began. {self._traffic()}"
+            self.controller.answer(Answer(abort.id, ExitCode.OK, text))
+        return bool(ships)
 
     @contextmanager
     def _answering(self, request: Request) -> Iterator[None]:
@@ -117,7 +137,7 @@ class Desk:
 
     async def _ship(self, request: Request) -> None:
         """Left unanswered, and so looked at again, while it has to wait for the end of another rollout."""
-        version = str(request.body.get("version", ""))
+        version = _version(request)
         if self.controller.state is not None:
             await self._make_room(request, version)
             return
@@ -220,7 +240,7 @@ class Desk:
 
     def _refuse_version(self, version: str, *, force: bool) -> None:
         if version == self.controller.current:
-            raise RefusedError(f"{version} is already in production. Traffic is {version}=100.")
+            raise RefusedError(f"{version} is already in production. {self._traffic()}")
         if force:
             return
         rollouts = self.controller.journal.rollouts(self.controller.service, limit=LOOK_BACK)
@@ -286,11 +306,15 @@ class Desk:
     def _now(self) -> Any:
         return self.controller.clock.now()
 
+    def _traffic(self) -> str:
+        """While no rollout is in progress."""
+        return f"Traffic is {self.controller.current}=100."
+
     def _active(self, request: Request) -> State:
         """The rollout in progress, which must be the one that whoever asks has seen."""
         state, meant = self.controller.state, request.body.get("rollout")
         if state is None:
-            raise RefusedError(f"no rollout is in progress. Traffic is {self.controller.current}=100.")
+            raise RefusedError(f"no rollout is in progress. {self._traffic()}")
         if meant and meant != state.id:
             raise RefusedError(
                 f"rollout {meant}: it is not in progress; {state.id} is: {state.candidate} is {_where(state)}. "
@@ -324,6 +348,10 @@ _VERBS: dict[str, Verb] = {
     "resume": Desk._resume,
     "abort": Desk._abort,
 }
+
+
+def _version(ship: Request) -> str:
+    return str(ship.body.get("version", "")) if isinstance(ship.body, dict) else ""
 
 
 def _plan(body: dict[str, Any]) -> Plan:
