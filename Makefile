@@ -66,7 +66,7 @@ bench-scrape: .venv/dev.stamp  ## What a scrape of 5,000 series costs four worke
 prove-once: .venv/dev.stamp  ## Ten thousand rounds of five equal requests on four processes, one killed every hundred (ten minutes)
 	$(BIN)/python benchmarks/ingest_rounds.py
 
-bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside eight other systems on one PostgreSQL and one Valkey (about ten minutes)
+bench-jobs: .venv/dev.stamp .venv/bench-jobs.stamp  ## Jobs beside seven other systems on one PostgreSQL and one Valkey (about ten minutes)
 	$(BIN)/python benchmarks/bench_jobs.py
 
 bench-load: .venv/dev.stamp  ## golive load beside the truth of a server of known delays, and beside wrk where it is installed (a minute)
