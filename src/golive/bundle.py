@@ -138,7 +138,7 @@ def open_bundle(path: Path) -> Bundle:
     """
     try:
         return Bundle(path, _Folder(path) if path.is_dir() else _Zip(path))
-    except (OSError, UsageError, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, UsageError, zipfile.BadZipFile, RuntimeError) as error:
         # The last is zipfile's word for a zip of a version after its own: as little a bundle as any other file.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise StateError(f"{path}: expected an evidence bundle, got: {reason}") from None
@@ -193,9 +193,9 @@ class _Zip(_Contents):
     def _read(self, name: str) -> bytes:
         try:
             return self.archive.read(name)
-        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
-            # All are zipfile's words for a flipped byte: a wrong checksum, an end too soon, a bit that says encrypted
-            # (RuntimeError), or one that says patched, or compressed in a way it does not know (NotImplementedError).
+        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
+            # All are zipfile's words for a flipped byte: a wrong checksum, an end too soon, or (RuntimeError) a bit
+            # that says encrypted, patched, or compressed in a way it does not know.
             raise StateError(f"{self.path}: expected to read {name}, got: {error}.") from None
 
     def findings(self) -> Iterator[str]:

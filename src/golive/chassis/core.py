@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from golive.chassis import requestid
 from golive.chassis.auth import FETCH_KEYS
@@ -19,7 +19,7 @@ from golive.chassis.lifecycle import Phase
 from golive.chassis.limits import LimitReachedError, Refusal
 from golive.chassis.policies import Policy, PolicyTable
 from golive.chassis.problem import send_problem
-from golive.chassis.ratelimit import by_address
+from golive.chassis.ratelimit import Decision, Rule, by_address
 from golive.chassis.redirects import Redirects
 from golive.chassis.routes import WEBSOCKET, RouteNames, owns
 from golive.chassis.strictjson import is_json, strict_json
@@ -53,7 +53,7 @@ class Handshake:
     """What rate limits look at and write, of a websocket that asks to open."""
 
     scope: Scope
-    quota: object = None
+    quota: tuple[Rule, Decision] | None = None
 
 
 class Core:
@@ -284,7 +284,7 @@ class Core:
         auth, rates = self.chassis.auth, self.chassis.rates
         policies = self._policies if self._policies is not None else self._read_policies()
         found = policies.find(WEBSOCKET, policies.path(scope), scope) if policies.any else None
-        counted = cast("Exchange", Handshake(scope))
+        counted = Handshake(scope)
         if rates.everywhere is not None and await rates.take(counted, (rates.everywhere, by_address, "")) is not None:
             return 1013, "try again later"
         if auth.active and not await auth.admits_websocket(scope, found[1] if found is not None else None):

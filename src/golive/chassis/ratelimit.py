@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,7 +26,6 @@ from golive.chassis.types import Headers, Scope
 
 if TYPE_CHECKING:
     from golive.chassis.chassis import Chassis
-    from golive.chassis.exchange import Exchange
     from golive.chassis.stores.redisrates import RedisRates
 
 #: Callers remembered; beyond it the longest silent one is forgotten. About 20 MB.
@@ -86,6 +85,13 @@ def decide(rule: Rule, arrival: float, now: float) -> Decision:
     remaining = int((rule.window_seconds - (later - now)) / interval + 1e-9)
     reset = later - now if remaining else interval - (rule.window_seconds - (later - now))
     return Decision(True, later, remaining, math.ceil(reset - 1e-9) or 1)
+
+
+class Asker(Protocol):
+    """A request, or a websocket that asks to open: limits look at its *scope* and leave their last decision with it."""
+
+    scope: Scope
+    quota: tuple[Rule, Decision] | None
 
 
 class MemoryStore:
@@ -165,31 +171,31 @@ class RateLimits:
 
             self.shared = RedisRates(self._chassis.link(url))
 
-    def take_here(self, exchange: Exchange, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
+    def take_here(self, asker: Asker, rule: Rule, key: KeyFunction, place: str) -> Refusal | None:
         """
-        Count *exchange* in this process for whoever *key* says, by *rule*, at *place* (a route's template, or empty).
+        Count *asker* in this process for whoever *key* says, by *rule*, at *place* (a route's template, or empty).
         """
-        caller = key(exchange.scope)
+        caller = key(asker.scope)
         if caller is None:
             return None  # the key function says that this caller is not limited
         decision = self.store.take(rule, caller_key(rule, place, caller), time.monotonic())
-        exchange.quota = (rule, decision)
+        asker.quota = (rule, decision)
         return None if decision.allowed else self._exceeded(rule, decision)
 
-    async def take(self, exchange: Exchange, *limits: tuple[Rule, KeyFunction, str]) -> Refusal | None:
+    async def take(self, asker: Asker, *limits: tuple[Rule, KeyFunction, str]) -> Refusal | None:
         """
         As :meth:`take_here` for one limit after another until one refuses, but in the shared store if there is one:
         all of them in one question.
         """
         if self.shared is None:
             for limit in limits:
-                refusal = self.take_here(exchange, *limit)
+                refusal = self.take_here(asker, *limit)
                 if refusal is not None:
                     return refusal
             return None
         asked = []
         for rule, key, place in limits:
-            caller = key(exchange.scope)
+            caller = key(asker.scope)
             if caller is not None:
                 asked.append((rule, caller_key(rule, place, caller)))
         decisions = await self._take_shared(self.shared, asked) if asked else []
@@ -197,7 +203,7 @@ class RateLimits:
             wait = max(1, round(self._chassis.settings.retry_after.total_seconds()))
             return Refusal(503, "The service cannot count requests at the moment.", wait)
         for (rule, _), decision in zip(asked, decisions, strict=False):  # those behind a refusal were not counted
-            exchange.quota = (rule, decision)
+            asker.quota = (rule, decision)
             if not decision.allowed:
                 return self._exceeded(rule, decision)
         return None

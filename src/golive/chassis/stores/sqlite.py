@@ -17,11 +17,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from golive.chassis.idempotency import Record
 from golive.chassis.stores.turns import Turns
+from golive.db.sqlite import connect, transaction
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], Any]
@@ -30,7 +32,7 @@ Work = Callable[[sqlite3.Connection], Any]
 BATCH_MAX = 256
 #: How long a transaction waits for whoever takes no turns: an operator's shell, a backup. Less than
 #: ``once.STORE_SECONDS``, so that who gives up has not taken the key after all.
-BUSY_SECONDS = 4.0
+_BUSY = timedelta(seconds=4)
 #: Expired rows removed with each batch, so that the file does not grow for ever and no batch stalls.
 SWEEP_ROWS = 20
 
@@ -178,41 +180,27 @@ class SqliteIdempotencyStore:
             _settle(known)
 
     def _transaction(self, file: _File, batch: list[_Piece]) -> list[Any]:
-        with file.turns:
-            connection = file.connection
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                results = [change(connection) for _, change, _ in batch]
-                connection.execute(
-                    "DELETE FROM golive_idempotency WHERE key IN "
-                    "(SELECT key FROM golive_idempotency WHERE until <= ? ORDER BY until LIMIT ?)",
-                    (self._now() - 1.0, SWEEP_ROWS),
-                )
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.rollback()
-                raise
+        with file.turns, transaction(file.connection) as connection:
+            results = [change(connection) for _, change, _ in batch]
+            connection.execute(
+                "DELETE FROM golive_idempotency WHERE key IN "
+                "(SELECT key FROM golive_idempotency WHERE until <= ? ORDER BY until LIMIT ?)",
+                (self._now() - 1.0, SWEEP_ROWS),
+            )
         return results
 
 
 class _File:
-    """
-    The file, opened by one thread for itself.
-
-    Opening is a turn too: two processes that both switch a new file to WAL are told "database is locked" at once,
-    whatever the time-out.
-    """
+    """The file, opened by one thread for itself; its table is made in a turn."""
 
     def __init__(self, path: str) -> None:
+        # an empty table is nothing acknowledged: the fsync of the first key carries it to the disk too
+        self.connection = connect(path, durable=False, busy_timeout=_BUSY, check_same_thread=False)
         self.turns = Turns(path)
-        self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             with self.turns:
-                # an empty table is nothing acknowledged: the fsync of the first key carries it to the disk too
-                self.connection.execute("PRAGMA synchronous=NORMAL")
-                self.connection.execute("PRAGMA journal_mode=WAL")
                 self.connection.executescript(_SCHEMA)
-                self.connection.execute("PRAGMA synchronous=FULL")
+            self.connection.execute("PRAGMA synchronous=FULL")
         except BaseException:
             self.close()
             raise
