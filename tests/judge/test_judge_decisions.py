@@ -408,6 +408,105 @@ def test_a_share_that_has_nothing_to_do_with_the_weight_is_held(world: World) ->
     assert "where its weight means" in decision.reason
 
 
+@pytest.mark.parametrize("rps", [2.0, 100.0])
+def test_the_first_look_after_a_takeover_blames_no_version_for_requests_nobody_counted(
+    world: World, rps: float
+) -> None:
+    """Nothing was counted since the look before: that is what it says, and nothing of it is held against the canary."""
+    judge = make_judge()
+    with_history(world, judge, rps=rps)
+    before = [judge.observe(world.step(rps=rps)) for _ in range(8)][-1]
+    decision = judge.observe(world.take_over())
+    assert (decision.action, decision.confidence) == ("hold", before.confidence)
+    assert decision.reason.startswith("hold: no requests are counted yet: this is the first look since counting began")
+    assert "gets no requests" not in decision.reason
+    later = [judge.observe(world.step(rps=rps)) for _ in range(12)]
+    assert all("counted yet" not in each.reason and "gets no" not in each.reason for each in later)
+    assert later[-1].harm_bound < before.harm_bound
+
+
+def starve(world: World, version: int, rps: float) -> World:
+    """One tick in which *version* gets nothing, whatever its weight is."""
+    share, world.weight = world.weight, 0.0 if version == 1 else 1.0
+    world.step(rps=rps)
+    world.weight = share
+    return world
+
+
+def looks_until_missed(judge: Judge, world: World, version: int, rps: float) -> int:
+    """Looks until *version*, which gets nothing any more, is missed."""
+    missed = f"{('stable', 'canary')[version]} gets no requests"
+    return next(look for look in range(1, 60) if missed in judge.observe(starve(world, version, rps)).reason)
+
+
+@pytest.mark.parametrize(
+    ("version", "rps", "silent_before"),
+    [(1, 100.0, 0), (1, 2.0, 0), (1, 2.0, 3), (0, 100.0, 0), (0, 0.3, 0), (0, 0.3, 2)],
+)
+def test_a_version_without_requests_is_missed_one_look_later_when_a_takeover_came_between(
+    world: World, version: int, rps: float, silent_before: int
+) -> None:
+    """The look that saw nothing counts neither for nor against: what was missing before it is not forgotten."""
+    judge = make_judge()
+    with_history(world, judge, rps=rps)
+    for _ in range(8):
+        judge.observe(world.step(rps=rps))
+    twin, same = Judge.from_dict(judge.to_dict()), copy.deepcopy(world)
+    undisturbed = looks_until_missed(judge, world, version, rps)
+    assert undisturbed > silent_before
+    for _ in range(silent_before):
+        twin.observe(starve(same, version, rps))
+    assert "gets no requests" not in twin.observe(same.take_over()).reason
+    assert silent_before + looks_until_missed(twin, same, version, rps) == undisturbed
+
+
+def test_nothing_is_promoted_at_a_look_at_which_nothing_was_counted(world: World) -> None:
+    """Wherever a step is due, at 100 % as well, it is taken at the first look that counts, one later."""
+    judge = make_judge()
+    with_history(world, judge)
+    for _ in range(3):
+        for _ in range(400):
+            twin, same = Judge.from_dict(judge.to_dict()), copy.deepcopy(world)
+            if judge.observe(world.step()).action == "promote":
+                break
+        assert twin.observe(same.take_over()).action == "hold"
+        assert twin.observe(same.step()).action == "promote"
+        if world.stage < 2:
+            world.promote()
+    assert world.stage == 2
+
+
+def test_levels_are_judged_at_a_look_at_which_no_request_was_counted(world: World) -> None:
+    """Memory is measured, not counted: a takeover does not hide it."""
+    row = {"worker_memory_ratio": {"target": "< 80%", "alert_if": "> 90%"}}
+    taken_over = make_judge(slo={**SLO, **row})
+    world.values = ({"worker_memory_ratio": 0.5}, {"worker_memory_ratio": 0.5})
+    with_history(world, taken_over)
+    undisturbed = Judge.from_dict(taken_over.to_dict())
+    same = copy.deepcopy(world)
+    world.values = same.values = ({"worker_memory_ratio": 0.5}, {"worker_memory_ratio": 0.99})
+    looks = 0
+    while undisturbed.observe(world.step()).action != "rollback":
+        looks += 1
+        assert looks < 200
+        last = taken_over.observe(same.take_over() if looks == 2 else same.step())
+        assert last.action == "hold"
+    assert looks > 2
+    assert taken_over.observe(same.step()).action == "rollback"
+
+
+def test_a_state_of_an_older_golive_goes_on(world: World) -> None:
+    """It knows no epoch; its judge counts on, and knows one from then on."""
+    judge = make_judge()
+    with_history(world, judge)
+    judge.observe(world.step())
+    state = judge.to_dict()
+    assert state["reader"].pop("epoch") == "a"
+    older = Judge.from_dict(state)
+    assert older.observe(world.step()) == judge.observe(world)
+    assert older.to_dict() == judge.to_dict()
+
+
 def test_without_history_the_table_is_the_bar(world: World) -> None:
     """The first look is at the start: only the SLO limits are known, and they are enough to stop a broken build."""
     judge = make_judge()

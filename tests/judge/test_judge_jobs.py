@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Callable
@@ -24,6 +25,7 @@ SLO = {
 }
 PLAN = (0.1, 0.5, 1.0)
 USUAL = {"succeeded": 0.996, "retried": 0.003, "rejected": 0.001}
+BROKEN_ENDS = {"succeeded": 0.6, "failed": 0.4}
 SECOND, MINUTES = 10, 18  # buckets of about one second and about three minutes
 
 
@@ -31,6 +33,7 @@ class Workers:
     """Both versions' job counts, ticked by hand; shares of a run's ends add up to 1."""
 
     def __init__(self, moves: str = "jobs") -> None:
+        self.epoch = ""
         self.moves, self.t, self.stage, self.weight, self.stage_age = moves, -600.0, -1, 0.0, 0.0
         self.jobs: Any = [{}, {}]
         self.requests, self.errors = [[0.0], [0.0]], [[0.0], [0.0]]
@@ -82,6 +85,46 @@ def end_of(judge: Judge, workers: Workers, step: Callable[[], Any], ticks: int =
         if decision.action == "promote":
             workers.stage, workers.weight, workers.stage_age = workers.stage + 1, PLAN[workers.stage + 1], 0.0
     return decision
+
+
+@pytest.mark.parametrize("moves", ["jobs", "both"])
+def test_jobs_that_failed_while_the_gateways_counters_began_anew_are_counted(moves: str) -> None:
+    """The store kept them: what it says about the canary is as bad as if nobody had taken over."""
+    looks = []
+    for ends, after in ((USUAL, "first"), (BROKEN_ENDS, "first"), (BROKEN_ENDS, "second")):
+        judge = make_judge(moves=moves, histogram_bounds=(1.0,), **({"routes": ("*",)} if moves == "both" else {}))
+        workers = Workers(moves)
+        workers.epoch = "first"
+        learn(judge, workers)
+        for _ in range(3):
+            judge.observe(workers.step())
+        seen = copy.deepcopy((workers.requests, workers.latency))
+        workers.step(ends=ends)
+        workers.requests, workers.latency = seen
+        workers.epoch = after
+        looks.append(judge.observe(workers))
+    healthy, undisturbed, taken_over = looks
+    assert undisturbed.evidence > healthy.evidence
+    assert undisturbed.harm_bound > healthy.harm_bound
+    for what in ("action", "evidence", "harm_bound", "confidence"):
+        assert getattr(taken_over, what) == getattr(undisturbed, what)
+    assert [row.verdict for row in taken_over.rows] == [row.verdict for row in undisturbed.rows]
+
+
+@pytest.mark.parametrize("moves", ["jobs", "both"])
+def test_a_takeover_leaves_requests_uncounted_and_never_jobs(moves: str) -> None:
+    """Where jobs are what moves, the gateway's counters say nothing; where both do, its requests are missing once."""
+    judge = make_judge(moves=moves, histogram_bounds=(1.0,), **({"routes": ("*",)} if moves == "both" else {}))
+    workers = Workers(moves)
+    workers.epoch = "first"
+    learn(judge, workers)
+    judge.observe(workers.step())
+    seen = copy.deepcopy((workers.requests, workers.latency))
+    workers.step()
+    workers.requests, workers.latency = seen
+    workers.epoch = "second"
+    assert ("no requests are counted yet" in judge.observe(workers).reason) is (moves == "both")
+    assert "counted yet" not in judge.observe(workers.step()).reason
 
 
 def test_the_contract_speaks_the_words_of_the_job_room() -> None:

@@ -29,7 +29,7 @@ from golive.rollout.plan import Plan
 from golive.rollout.ports import ArmSample, Condition, FencedError, Health, Sample, Split
 from golive.rollout.session import EVERY_ROUTE
 from golive.rollout.takeover import refuse_to_forget, restore_traffic
-from golive.testing.simulated_world import NEW, OLD, PACE, SERVICE, Faults
+from golive.testing.simulated_world import NEW, OLD, PACE, SERVICE, Faults, fresh_counts
 from golive.testing.simulator import simulate, small_plan
 
 TICK = PACE.tick.total_seconds()
@@ -518,6 +518,42 @@ def test_f6_evidence_that_cannot_be_judged_holds_and_says_why(
         assert all(verdict.reason for verdict in verdicts)
 
     play(act, Faults(error_ratio=0.0), real_judge.make)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["served", "without traffic"])
+def test_f6_the_first_look_after_a_takeover_says_that_nothing_is_counted_yet(
+    play: Any, long_plan: Plan, real_judge: Any, silent: bool
+) -> None:
+    """
+    The successor opens its own ear at the gateway and counts from there. A candidate that really gets nothing is missed
+    at the look after, as without a takeover at the first.
+    """
+
+    async def act(stage: Any) -> None:
+        stage.world.rate = 200.0
+        await stage.ship(long_plan, judging=real_judge.judging)
+        await stage.until_phase(Phase.SOAKING, 0)
+        await stage.until(lambda: len(stage.events(ev.Verdict)) == 3)
+        await stage.kill()
+        stage.world.count()
+        stage.world.counts, stage.world.epoch = fresh_counts(), stage.world.epoch + 1
+        stage.begin()
+        honest = stage.life.sample
+
+        async def sample() -> Sample:
+            seen = await honest()
+            return _change(seen, arms={**seen.arms, NEW: _arm(0, 0)}) if silent else seen
+
+        stage.life.sample = sample
+        await stage.until(lambda: len(stage.events(ev.Verdict)) == 5, 40)
+        assert len(stage.events(ev.ControllerStarted)) == 1
+        first, second = stage.events(ev.Verdict)[3:]
+        assert first.action == "hold"
+        assert first.reason.startswith("no requests are counted yet: this is the first look since counting began anew")
+        assert ("canary gets no requests" in second.reason) is silent
+        assert "counted yet" not in second.reason
+
+    play(act, Faults(), real_judge.make)
 
 
 def test_f7_an_outage_of_the_evidence_holds_for_as_long_as_it_lasts(play: Any, long_plan: Plan) -> None:

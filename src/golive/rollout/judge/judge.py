@@ -98,8 +98,8 @@ class Judge:
         Args:
             snapshot: anything with ``t``, ``stage``, ``weight``, ``stage_age``, ``requests``, ``errors``, ``latency``
                 (cumulative; version 0 stable, 1 canary; latency not cumulated over buckets, one bucket more than
-                bounds), optionally ``units``, ``bad_units``, ``values`` and ``jobs``. Whatever is missing or
-                broken holds.
+                bounds), optionally ``units``, ``bad_units``, ``values`` and ``jobs``, and ``epoch``, which is another
+                when whoever counts began anew while the counters went on. Whatever is missing or broken holds.
         """
         first = self._reader.before is None
         try:
@@ -172,6 +172,11 @@ class Judge:
             return "stable itself is in trouble; nothing is blamed on the canary until that is over"
         if suspicion > math.log(self.options.warn):
             return "the canary is suspicious"
+        if not tick.counted:
+            return (
+                f"no {self._noun} are counted yet: this is the first look since counting began anew, as after a "
+                "takeover by another controller or a restart of the gateway"
+            )
         fault = self._arrival_fault(tick)
         if not fault and self._arrivals[0] == 0 and tick.total(CANARY) == 0:
             return f"the canary had no {self._noun[:-1]} in this stage yet, and no data is never a pass"
@@ -251,8 +256,9 @@ class Judge:
     def _enter_stage(self, tick: Tick) -> None:
         """Count arrivals, and begin anew what belongs to a stage."""
         requests = [tick.total(STABLE), tick.total(CANARY)]
-        rate = sum(requests) / tick.seconds
-        self._rate = rate if self._rate == 0 else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate
+        if tick.counted:
+            rate = sum(requests) / tick.seconds
+            self._rate = rate if self._rate == 0 else RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate
         if tick.stage != self._stage:
             self._stage = tick.stage
             self._regression.begin_stage()

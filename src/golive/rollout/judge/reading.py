@@ -2,6 +2,8 @@
 From cumulative counters to what happened in one tick; everything that makes a snapshot unusable is caught here.
 
 A counter that went down was restarted: the tick is dropped and counting begins anew, so no count is ever negative.
+Where the counters go on over a restart of whoever counts (another epoch), the tick in between has no requests in it
+whatever happened: it is not *counted*, and says nothing about who gets how many.
 Something missing, NaN or older than before is *unreadable*, which holds, never passes and never fails.
 """
 
@@ -39,6 +41,7 @@ class Tick:
         units: (exposed, bad) per version, or None when units are not counted.
         values: rows that bring their own measurement: (events, exposure) per version or a gauge per version.
         jobs: what became of both versions' jobs in the tick, by queue; None when they are not counted.
+        counted: False when the requests of this tick were seen by nobody; then there are none in it.
     """
 
     t: float
@@ -52,6 +55,7 @@ class Tick:
     units: tuple[tuple[float, float], tuple[float, float]] | None = None
     values: dict[str, list[Any]] = field(default_factory=dict)
     jobs: Jobs | None = None
+    counted: bool = True
 
     @property
     def is_history(self) -> bool:
@@ -97,19 +101,26 @@ class Reader:
             raise UnreadableError(
                 "the evidence is stale: nothing newer than the last look" if seconds == 0
                 else f"the clock went back by {-seconds:g} s; counting begins anew")  # fmt: skip
+        requests = _difference("requests", before, now)
         return Tick(
             now["t"],
             seconds,
             now["stage"],
             now["weight"],
             now["stage_age"],
-            _difference("requests", before, now),
+            requests,
             _difference("errors", before, now),
             _difference("latency", before, now),
             _units(before["units"], now["units"]),
             _values(before["values"], now["values"]),
             _jobs(before["jobs"], now["jobs"]),
+            counted=any(map(sum, requests)) or not self._began_anew(before, now),
         )
+
+    def _began_anew(self, before: dict[str, Any], now: dict[str, Any]) -> bool:
+        """Whether whoever counts requests began anew since the last look. Jobs are counted where they are kept."""
+        epoch = before.get("epoch", "")  # a state of an older golive has none
+        return self.moves != "jobs" and epoch != "" and epoch != now["epoch"]
 
     def _counters(self, snapshot: object) -> dict[str, Any]:
         t = _number(getattr(snapshot, "t", None), "t")
@@ -118,6 +129,7 @@ class Reader:
         if not 0 <= weight <= 1:
             raise UnreadableError(f"weight is {weight:g}, which is no share between 0 and 1")
         now: dict[str, Any] = {"t": t, "stage": stage, "weight": weight}
+        now["epoch"] = str(getattr(snapshot, "epoch", None) or "")
         values = _mappings(getattr(snapshot, "values", None))
         now["stage_age"] = _number(getattr(snapshot, "stage_age", 0.0), "stage_age")
         canary = stage >= 0 and t >= 0
