@@ -1,8 +1,9 @@
 """
 What the chassis costs, side by side in one run of under a minute: server CPU per request of a bare FastAPI app on plain
 uvicorn, inside the fused core, with everything on in memory (cross-origin rules, rate limits, authentication,
-idempotency), with both rate limits in a Valkey of its own, and of the stack people assemble today
-(:mod:`chassis_peers.todays_stack`, in a virtual environment of its own; left out when that is not installed).
+idempotency), with both rate limits in a Valkey of its own, the first two again with the fast path off, which shows what
+the layer itself takes, and of the stack people assemble today (:mod:`chassis_peers.todays_stack`, in a virtual
+environment of its own; left out when that is not installed).
 
 Rounds are interleaved and the ratio is the median of paired ratios, because neighbours on the machine change by the
 second. The requests come from ``wrk``, so that the server is the bottleneck in every row; where that is not installed
@@ -80,6 +81,8 @@ end
 """
 #: Requests per second with everything in memory, over those of today's stack.
 STACK_BAR = 6.0
+STACK = "today's stack, in memory"
+SLOW = {"GOLIVE_CHASSIS_FAST_PATH": "false"}
 PEERS = Path(__file__).with_name("chassis_peers")
 PEERS_PYTHON = Path(sys.prefix) / "bench-chassis/bin/python"
 
@@ -210,8 +213,8 @@ def report(variants: list[Variant]) -> bool:
         missed = missed or 0 < variant.bar < ratio
         bar = f"{variant.bar:.2f}" if variant.bar else ""
         print(f"{variant.name:28} {cpu:15.0f} {ratio:7.2f} {bar:>6} {rate:11.0f}")
-    if len(variants) > 4:
-        ours, theirs = variants[2], variants[4]
+    if variants[-1].name == STACK:
+        ours, theirs = variants[2], variants[-1]
         by_cpu = statistics.median(more / less for more, less in zip(theirs.cpu_us, ours.cpu_us, strict=True))
         by_rate = statistics.median(more / less for more, less in zip(ours.rates, theirs.rates, strict=True))
         held = by_rate if WRK else by_cpu
@@ -239,11 +242,13 @@ def main() -> None:
             Variant("fused core", place, "/plain", golive, 1.25),
             Variant("everything on, in memory", place, "/guarded", golive, 1.5, **everything),
             Variant("everything on, with Valkey", place, "/guarded", golive, 1.8, **with_valkey),
+            Variant("fused core, fast path off", place, "/plain", golive, **SLOW),
+            Variant("in memory, fast path off", place, "/guarded", golive, **everything, **SLOW),
         ]
         if PEERS_PYTHON.exists():
             (place / "todays_stack.py").write_text((PEERS / "todays_stack.py").read_text())
             stack = plain_uvicorn(str(PEERS_PYTHON), "todays_stack:app")
-            variants.append(Variant("today's stack, in memory", place, "/guarded", stack))
+            variants.append(Variant(STACK, place, "/guarded", stack))
         try:
             asyncio.run(measure(variants))
             missed = report(variants)

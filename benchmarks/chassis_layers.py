@@ -167,6 +167,7 @@ def rows(log: Log, valkey: str) -> list[Row]:
     services: list[tuple[str, Callable[[], Any]]] = [
         (BARE, bare()),
         ("bare FastAPI on our server", bare(GuardedProtocol)),
+        ("core, FastAPI's own way", chassis(log, GOLIVE_CHASSIS_FAST_PATH="false")),
         ("core, no log, no JSON rules", chassis(log, **QUIET)),
         ("core, no JSON rules", chassis(log, GOLIVE_CHASSIS_STRICT_JSON="false")),
         ("core", chassis(log)),

@@ -107,7 +107,7 @@ def check(report: Report) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_no_gate_fails_over_a_hostile_answer(serve: Callable[..., Any], tmp_path: Path, kind: str) -> None:
-    """63 gates, ten kinds of answers: each ends in a verdict with a sentence one can print."""
+    """Every gate, ten kinds of answers: each ends in a verdict with a sentence one can print."""
     (tmp_path / "app.log").write_text("")
     check(await judged(await serve(HOSTILE[kind]), tmp_path))
 

@@ -9,10 +9,11 @@ below.
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from golive.chassis import requestid
+from golive.chassis import fastapitext, requestid
 from golive.chassis.auth import FETCH_KEYS
 from golive.chassis.exchange import Exchange
 from golive.chassis.lifecycle import Phase
@@ -216,6 +217,10 @@ class Core:
 
     def _read_policies(self) -> PolicyTable:
         """The routes' policies, read with the first request, when every route has been added."""
+        if self.chassis.settings.fast_path and "fastapi" in sys.modules and not fastapitext.obstacle():
+            from golive.chassis.fastpath import install
+
+            install(self.app)
         self._policies = PolicyTable(self.app)
         self.chassis.auth.documentation |= self._policies.documentation
         return self._policies

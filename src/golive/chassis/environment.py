@@ -159,6 +159,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "idempotency_store": _text,
     "problems": _flag,
     "strict_json": _flag,
+    "fast_path": _flag,
     "head_max_bytes": _size,
     "body_max_bytes": _size,
     "concurrency_max": _count,

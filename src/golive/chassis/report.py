@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from golive.chassis import fastapitext
 from golive.chassis.core import ORDER
 from golive.chassis.platforms import PLATFORMS
 from golive.chassis.policies import policy_of
@@ -45,6 +46,7 @@ def report(chassis: Chassis) -> dict[str, Any]:
             "request_timeout_seconds": chassis.limits.timeout_seconds,
             "strict_json": settings.strict_json,
         },
+        "fast_path": {"on": settings.fast_path, "obstacle": fastapitext.obstacle()},
         "rate_limit": {
             "everywhere": settings.rate_limit,
             "shared": rates.shared is not None,

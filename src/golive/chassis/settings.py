@@ -92,6 +92,8 @@ class ChassisSettings:
             server of redis_url) or ``postgres`` (the database of database_url), which a fleet shares; or their URL.
         problems: translate the framework's default errors into problem documents (RFC 9457).
         strict_json: refuse JSON that becomes a server error later (NaN, half characters, NUL, no UTF-8) with 400.
+        fast_path: serve plain JSON routes of FastAPI without what they do not use; see
+            :mod:`golive.chassis.fastpath`.
         head_max_bytes: size of request line and headers together; beyond it 431.
         body_max_bytes: size of a body; beyond it 413.
         concurrency_max: requests in the app at once; beyond it 503 with Retry-After. Probes are not limited.
@@ -155,6 +157,7 @@ class ChassisSettings:
     idempotency_store: str = field(default="memory", repr=False)
     problems: bool = True
     strict_json: bool = True
+    fast_path: bool = True
     head_max_bytes: int = 32 * 1024
     body_max_bytes: int = 10 * 1024 * 1024
     concurrency_max: int = 1000

@@ -286,6 +286,7 @@ class Chassis(Section):
     access_log: Switch = True
     problems: Switch = True
     strict_json: Switch = True
+    fast_path: Switch = True
     head_max_bytes: Count = Field(default=32 * 1024, ge=1)
     body_max_bytes: Count = Field(default=10 * 1024 * 1024, ge=1)
     concurrency_max: Count = Field(default=1000, ge=1)
