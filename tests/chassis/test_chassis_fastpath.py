@@ -78,7 +78,11 @@ class Both:
         route = getattr(scope.get("route"), "path", None)
         return {
             "sent": sent,
-            "raised": (type(raised), str(raised), type(getattr(raised, "__cause__", None))),
+            "raised": [
+                type(raised),
+                str(raised),
+                *(type(getattr(raised, f"__{of}__", None)) for of in ("cause", "context")),
+            ],
             "ran": [str(note) for note in self.notes],
             "scope": (route, scope.get("path_params"), getattr(scope.get("endpoint"), "__name__", None)),
             "received": left,
@@ -165,6 +169,7 @@ def test_what_counts_as_json_is_what_fastapi_takes_for_it(both: Both, kind: byte
 def test_a_body_that_is_none_or_comes_in_parts_or_not_at_all_is_left_to_fastapi(both: Both, parts: Any) -> None:
     for method, target in (("POST", "/orders"), ("POST", "/reads"), ("PUT", "/anything"), ("PATCH", "/maybe")):
         both.same(method, target, *parts)
+    both.same("POST", "/raises/value", *parts)  # also in what it was raised in the course of
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "post", "MADEUP"])

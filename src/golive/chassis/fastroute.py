@@ -114,7 +114,6 @@ class FastRoute:
     def __init__(self, entry: Entry, method: str, itself: ASGIApp) -> None:
         route = self._route = entry.route
         dependant = self._dependant = route.dependant
-        self._original = entry.original
         self._method = method
         self._place: tuple[str, dict[str, Any]] | None = None
         self._itself = itself
@@ -154,11 +153,14 @@ class FastRoute:
         message: Message | None = None
         body: Any = None
         if self._has_body:
+            unusual: Receive | None = None
             try:
                 message = await receive()
                 body = _json_of(scope, message)
-            except Exception as error:  # nothing has run yet: FastAPI says what there is to say about it
-                await self._itself(scope, _first(message, receive) if message is not None else _raises(error), send)
+            except Exception as error:
+                unusual = _first(message, receive) if message is not None else _raises(error)
+            if unusual is not None:  # nothing has run yet: FastAPI says what there is to say about it
+                await self._itself(scope, unusual, send)
                 return
         self._tell(scope, parameters)
         request = None if self._alone else _request(scope, message, body, receive, send)
@@ -187,13 +189,11 @@ class FastRoute:
         scope["path_params"] = known
         scope.update(self._scope)
         if self._fastapi is not None:
-            scope["fastapi"] = dict(self._fastapi)
+            scope.setdefault("fastapi", {}).update(self._fastapi)
 
     async def _solve(self, request: Request, body: Any) -> Any:
         """What the endpoint is called with, by FastAPI's own solver."""
-        stack = request.scope[
-            "fastapi_middleware_astack"
-        ]  # nothing here is entered; what is pushed ends with the answer
+        stack = request.scope["fastapi_middleware_astack"]  # for what somebody pushes; nothing here enters it
         request.scope["fastapi_inner_astack"] = request.scope["fastapi_function_astack"] = stack
         return await solving.solve_dependencies(
             request=request,
