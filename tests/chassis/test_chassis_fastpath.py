@@ -17,12 +17,14 @@ import pytest
 from fastapi import APIRouter, FastAPI, Form
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Host, Match, Route
 from tests.chassis.fastpath_app import Outside, make
 
 from golive import Chassis
 from golive.chassis import ChassisSettings, fastapitext, fastpath
+from golive.chassis.report import fast_routes_of
 from golive.chassis.types import Message
 
 JSON = (b"content-type", b"application/json")
@@ -229,7 +231,7 @@ def test_made_up_requests_are_answered_as_by_fastapi(
 
 
 def test_each_route_says_whether_it_is_fast_and_the_rest_why_not(both: Both) -> None:
-    found = fastpath.explain(both.fast)
+    found = fast_routes_of(both.fast)
     assert {name: why for name, why in found.items() if why != "fast"} == {
         "GET /yielding": "it has a dependency with yield",
         "GET /threaded": "its endpoint is not an async function",
@@ -322,7 +324,7 @@ def test_behind_a_route_that_takes_requests_in_its_own_way_nothing_is_fast(first
     both = Both(lambda app: app.router.routes.insert(0, first))
     both.same("GET", "/ping", headers=((b"x-tag", b"t"),))
     both.same("GET", "/ping", headers=())
-    assert set(fastpath.explain(both.fast).values()) == {
+    assert set(fast_routes_of(both.fast).values()) == {
         f"it is behind a {type(first).__name__}, which may take its requests"
     } | {
         "fast"  # of the app that is mounted
@@ -337,7 +339,7 @@ def test_a_form_is_left_to_fastapi(monkeypatch: pytest.MonkeyPatch) -> None:
         return name
 
     app.post("/form")(form)
-    assert fastpath.explain(app) == {"POST /form": "it takes a form"}
+    assert fast_routes_of(app) == {"POST /form": "it takes a form"}
 
 
 def test_a_router_and_an_app_of_classes_of_their_own_are_left_to_fastapi() -> None:
@@ -346,13 +348,13 @@ def test_a_router_and_an_app_of_classes_of_their_own_are_left_to_fastapi() -> No
 
     app = Own()
     app.get("/a")(answer)
-    assert fastpath.explain(app) == {"GET /a": "the app is not of FastAPI's own class"}
+    assert fast_routes_of(app) == {"GET /a": "the app is not of FastAPI's own class"}
     outer = FastAPI()
     own = Elsewhere()
     own.get("/a")(answer)
     outer.include_router(own)
     outer.get("/b")(answer)
-    assert set(fastpath.explain(outer).values()) == {"it is behind a Elsewhere, which may take its requests"}
+    assert set(fast_routes_of(outer).values()) == {"it is behind a Elsewhere, which may take its requests"}
 
 
 @pytest.mark.parametrize("replaced", ["fastapi.routing.get_request_handler", "fastapi.routing.serialize_response"])
@@ -366,6 +368,19 @@ def test_a_part_of_fastapi_that_somebody_replaced_is_not_gone_around(
 
     monkeypatch.setattr(replaced, traced)
     assert "somebody replaced a part of it" in fastapitext.obstacle()
+
+
+def test_with_a_fastapi_that_was_not_compared_each_route_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = FastAPI(openapi_url=None)
+    app.get("/a")(answer)
+    monkeypatch.setattr(fastapitext, "COMPARED", frozenset())
+    why = f"FastAPI {fastapi.__version__}: it was not compared with the fast path, or somebody replaced a part of it."
+    assert fast_routes_of(app) == {"GET /a": why}
+    assert Chassis().report()["fast_path"] == {"on": True, "obstacle": why}
+
+
+def test_an_app_of_another_framework_says_so() -> None:
+    assert fast_routes_of(Starlette(routes=[Route("/a", chosen)])) == {"GET,HEAD /a": "the app is not FastAPI"}
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -7,6 +7,7 @@ shown as whether they are set.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -84,6 +85,21 @@ def rules_of(app: object) -> dict[str, dict[str, Any]]:
                 "scopes": list(policy.scopes),
                 "public": policy.public,
             }
+    return found
+
+
+def fast_routes_of(app: object) -> dict[str, str]:
+    """By method and template of each route: ``"fast"``, or why its framework serves it itself (``docs/chassis.md``)."""
+    why = fastapitext.obstacle()
+    if "fastapi" in sys.modules and not why:
+        from golive.chassis.fastpath import explain
+
+        found = explain(app)
+        if found:
+            return found
+    found = {}
+    for leaf in RouteTable(app).leaves:
+        found[f"{','.join(sorted(leaf.methods)) or '*'} {leaf.template}"] = why or "the app is not FastAPI"
     return found
 
 
