@@ -81,6 +81,8 @@ end
 """
 #: Requests per second with everything in memory, over those of today's stack.
 STACK_BAR = 6.0
+#: The design allows 1.25; the README says that it is less than the bare app.
+CORE_BAR = 1.0
 STACK = "today's stack, in memory"
 SLOW = {"GOLIVE_CHASSIS_FAST_PATH": "false"}
 PEERS = Path(__file__).with_name("chassis_peers")
@@ -239,7 +241,7 @@ def main() -> None:
         with_valkey = {**everything, "RATE_LIMIT_REDIS_URL": url}
         variants = [
             Variant("bare FastAPI on uvicorn", place, "/plain", plain_uvicorn(sys.executable, "bench_app:inner")),
-            Variant("fused core", place, "/plain", golive, 1.25),
+            Variant("fused core", place, "/plain", golive, CORE_BAR),
             Variant("everything on, in memory", place, "/guarded", golive, 1.5, **everything),
             Variant("everything on, with Valkey", place, "/guarded", golive, 1.8, **with_valkey),
             Variant("fused core, fast path off", place, "/plain", golive, **SLOW),

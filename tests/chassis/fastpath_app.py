@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount, Route
 
-from golive.chassis.types import ASGIApp, Receive, Scope, Send
+from golive.chassis.types import Receive, Scope, Send
 
 
 class Line(BaseModel):
@@ -434,18 +434,3 @@ def add_routers(app: FastAPI, note: Callable[..., None]) -> None:
     @app.get("/v1/leaf/late")
     async def late() -> str:
         return "hidden by the router before"
-
-
-class Outside:
-    """A middleware that is in every answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def marked(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message["headers"], (b"x-outside", b"1")]}
-            await send(message)
-
-        await self.app(scope, receive, marked)

@@ -8,7 +8,9 @@ endpoint, dependencies, background tasks and exception handlers note themselves.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import linecache
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
@@ -20,16 +22,31 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Host, Match, Route
-from tests.chassis.fastpath_app import Outside, make
+from tests.chassis.fastpath_app import make
 
 from golive import Chassis
 from golive.chassis import ChassisSettings, fastapitext, fastpath
 from golive.chassis.report import fast_routes_of
-from golive.chassis.types import Message
+from golive.chassis.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON = (b"content-type", b"application/json")
 ORDER: dict[str, Any] = {"item": "book", "howMany": 3, "lines": [{"name": "a"}], "ignored": 1}
 ODDITIES = ("bad", {}, {"item": "bad"}, {"item": 1, "howMany": -1}, None, [], 7, {"item": "x", "day": "2026-13-01"})
+
+
+class Outside:
+    """A middleware that is in every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"x-outside", b"1")]}
+            await send(message)
+
+        await self.app(scope, receive, marked)
 
 
 class Both:
@@ -368,6 +385,19 @@ def test_a_part_of_fastapi_that_somebody_replaced_is_not_gone_around(
 
     monkeypatch.setattr(replaced, traced)
     assert "somebody replaced a part of it" in fastapitext.obstacle()
+
+
+def test_the_text_that_is_compared_is_that_of_the_functions_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``inspect`` finds the same, and takes far longer for it."""
+    codes: list[Any] = []
+    monkeypatch.setattr(fastapitext, "_mark", lambda *found: codes.extend(found) or "")
+    fastapitext.text_of_fastapi()
+    assert len(codes) > 30
+    for code in codes:
+        lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+        assert "".join(fastapitext._block(lines)).rstrip() == inspect.getsource(code).rstrip()
 
 
 def test_with_a_fastapi_that_was_not_compared_each_route_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
