@@ -309,7 +309,10 @@ def test_a_route_that_is_added_later_or_to_an_included_router_is_found() -> None
     both.same("GET", "/late")
     for app in (both.plain, both.fast):
         app.get("/late")(answer)
+        included = next(route for route in app.router.routes if hasattr(route, "original_router"))
+        included.original_router.get("/later-inside")(answer)
     assert both.same("GET", "/late")["sent"][0]["status"] == 200
+    assert both.same("GET", "/later-inside")["sent"][0]["status"] == 200
     both.same("GET", "/ping")
     for app in (both.plain, both.fast):
         app.router.routes.insert(0, Route("/ping", chosen))
